@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: (GPL-2.0-only WITH Linux-syscall-note) OR MIT */
+/*
+ * /dev/wxpool: pool-scoped pages whose protection moves from write to execute
+ * (or read) once.
+ */
+#ifndef _UAPI_LINUX_WXPOOL_H
+#define _UAPI_LINUX_WXPOOL_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * DOC: objects
+ *
+ * A *context* is one open of /dev/wxpool. It is a sparse space of pages
+ * indexed by file offset; its *owner* is the address space (mm) that opened
+ * it. A *pool* is a lifetime within a context, named by a non-zero number of
+ * the user's choice: it begins with its first pages and ends with
+ * WXPOOL_IOC_FREE. A *region* is the pages that one range of one
+ * WXPOOL_IOC_ALLOC granted to a pool.
+ *
+ * A page is absent, OPEN (writable), or sealed R or X. WXPOOL_IOC_ALLOC takes
+ * it from absent to OPEN, WXPOOL_IOC_PROTECT once from OPEN to R or X, and
+ * WXPOOL_IOC_FREE from any state to absent. There is no other transition.
+ *
+ * A *view* is an mmap(MAP_SHARED) of the context. Its kind is fixed when it
+ * is made, by the protection asked for, and mprotect() cannot change it:
+ *
+ * ======  ======================  ================  =====================
+ * kind    mmap() protection       who               pages it can touch
+ * ======  ======================  ================  =====================
+ * W view  PROT_WRITE, no EXEC     the owner         OPEN
+ * X view  PROT_EXEC, no WRITE     any holder of fd  sealed X
+ * R view  PROT_READ or PROT_NONE  any holder of fd  sealed R or X
+ * ======  ======================  ================  =====================
+ *
+ * A view may cover pages in any state, also absent ones: touching a page that
+ * its kind does not allow raises SIGBUS. W views are not inherited by fork();
+ * the others are, and go on showing in the child what they showed at the
+ * fork, whatever the owner frees later.
+ */
+
+/**
+ * DOC: general ioctl format
+ *
+ * Every operation takes a pointer to a structure that begins with its own
+ * size in bytes, so that structures can grow:
+ *
+ * - a size smaller than the first version of the structure is -EINVAL;
+ * - a larger size than the kernel knows is fine if the excess is all zero,
+ *   else -E2BIG;
+ * - what a shorter structure lacks is taken as zero.
+ *
+ * Offsets, lengths and addresses are in bytes and multiples of the page size.
+ * An operation that fails has changed nothing.
+ *
+ * Each error has one meaning for all operations:
+ *
+ * - EACCES: this kind of view is never allowed: writable and executable, or
+ *   MAP_PRIVATE (mmap only).
+ * - E2BIG: the structure has a non-zero tail that this kernel does not know, or
+ *   is larger than a page.
+ * - EBUSY: somebody holds a reference to a page to be sealed: a pipe, an
+ *   io_uring buffer, I/O in flight. Try again once it is dropped.
+ * - EEXIST: a page of the range is in use.
+ * - EFAULT: the structure or the vector is not readable or writable memory.
+ * - EINTR: a fatal signal arrived.
+ * - EINVAL: malformed: a misaligned or empty range, pool 0, an unknown flag
+ *   or protection, a non-zero reserved field, more than WXPOOL_MAX_RANGES
+ *   ranges or none.
+ * - ENOENT: no such pool, or no such page in that pool.
+ * - ENOMEM: the kernel or the memory cgroup is out of memory.
+ * - ENOSPC: over the limit of the context or of the user.
+ * - ENOTTY: no such operation.
+ * - EOVERFLOW: the range ends beyond the space of the context.
+ * - EPERM: an illegal transition: the page is sealed already.
+ * - EXDEV: the caller is not the owner.
+ *
+ * mmap() itself adds its own: EPERM where /dev is mounted noexec or a
+ * security module refuses, ENOMEM at the limit of mappings.
+ */
+
+#define WXPOOL_ABI_VERSION	1
+
+/* The most ranges that one call takes. */
+#define WXPOOL_MAX_RANGES	1024
+
+#define WXPOOL_TYPE		'W'
+#define WXPOOL_IOC_INFO		_IO(WXPOOL_TYPE, 0x80)
+#define WXPOOL_IOC_ALLOC	_IO(WXPOOL_TYPE, 0x81)
+#define WXPOOL_IOC_PROTECT	_IO(WXPOOL_TYPE, 0x82)
+#define WXPOOL_IOC_FREE		_IO(WXPOOL_TYPE, 0x83)
+
+/**
+ * enum wxpool_prot - what a page is sealed to
+ * @WXPOOL_PROT_R: readable, never executable: shown by R views
+ * @WXPOOL_PROT_X: readable and executable: shown by X views and R views
+ */
+enum wxpool_prot {
+	WXPOOL_PROT_R = 1,
+	WXPOOL_PROT_X = 2,
+};
+
+/**
+ * struct wxpool_info - ioctl(WXPOOL_IOC_INFO)
+ * @size: sizeof(struct wxpool_info)
+ * @abi_version: WXPOOL_ABI_VERSION of the module
+ * @features: bits of later additions, none yet
+ * @space: size of a context's offset space in bytes
+ * @context_limit: most bytes that a context may hold
+ * @user_limit: most bytes that all contexts of a user may hold
+ * @page_size: granularity of regions in bytes
+ * @line_size: granularity of packed pages in bytes
+ * @huge_size: size and alignment of a huge page in bytes, 0 if there is none
+ * @max_ranges: most ranges in one call
+ *
+ * Everything but @size is output. Anyone who holds the fd may ask.
+ */
+struct wxpool_info {
+	__u32 size;
+	__u32 abi_version;
+	__aligned_u64 features;
+	__aligned_u64 space;
+	__aligned_u64 context_limit;
+	__aligned_u64 user_limit;
+	__u32 page_size;
+	__u32 line_size;
+	__u32 huge_size;
+	__u32 max_ranges;
+};
+
+/**
+ * struct wxpool_range - one element of an operation's vector
+ * @offset: file offset of the first byte
+ * @length: bytes, not 0
+ * @addr: where to map the view that fits the pages' new state, or 0 for none
+ * @prot: WXPOOL_IOC_PROTECT: a &enum wxpool_prot; WXPOOL_IOC_ALLOC: 0
+ * @__reserved: 0
+ */
+struct wxpool_range {
+	__aligned_u64 offset;
+	__aligned_u64 length;
+	__aligned_u64 addr;
+	__u32 prot;
+	__u32 __reserved;
+};
+
+/**
+ * struct wxpool_vec - ioctl(WXPOOL_IOC_ALLOC), ioctl(WXPOOL_IOC_PROTECT)
+ * @size: sizeof(struct wxpool_vec)
+ * @pool: the pool, not 0
+ * @ranges: address of an array of &struct wxpool_range
+ * @nr_ranges: number of its elements, 1 to WXPOOL_MAX_RANGES
+ * @flags: 0
+ * @nr_mapped: output: how many ranges, from the first, have the view that
+ *	they asked for
+ * @map_error: output: 0, or the errno (positive) with which mmap() refused
+ *	the view of range @nr_mapped
+ *
+ * WXPOOL_IOC_ALLOC grants zeroed OPEN pages to @pool, which comes to life
+ * with them. Fails with EEXIST where a page is not absent.
+ *
+ * WXPOOL_IOC_PROTECT seals OPEN pages of @pool, all of the ranges or none. No
+ * view, process or pin can change the pages once it has returned, and none
+ * could execute them before.
+ *
+ * Both then map a view over each range that has an @addr, W views after
+ * WXPOOL_IOC_ALLOC and X or R views after WXPOOL_IOC_PROTECT, as with
+ * mmap(MAP_SHARED | MAP_FIXED): what was there is replaced. The pages keep
+ * their new state if that fails: the call returns 0 and @map_error says why.
+ *
+ * For the owner only. Calls on one context, from several threads, happen one
+ * after the other.
+ */
+struct wxpool_vec {
+	__u32 size;
+	__u32 pool;
+	__aligned_u64 ranges;
+	__u32 nr_ranges;
+	__u32 flags;
+	__u32 nr_mapped;
+	__u32 map_error;
+};
+
+/**
+ * struct wxpool_free - ioctl(WXPOOL_IOC_FREE)
+ * @size: sizeof(struct wxpool_free)
+ * @pool: the pool to end
+ * @flags: 0
+ * @__reserved: 0
+ * @nr_freed: output: pages that went back to the system
+ * @nr_kept: output: pages that a forked child still shows
+ *
+ * Views are not unmapped: their pages are gone, touching them raises SIGBUS.
+ * Pages that a forked child inherited are out of the owner's reach, but stay
+ * until the child is gone; until then they count towards the limits, and
+ * WXPOOL_IOC_ALLOC on their offsets fails with EEXIST.
+ *
+ * For the owner only.
+ */
+struct wxpool_free {
+	__u32 size;
+	__u32 pool;
+	__u32 flags;
+	__u32 __reserved;
+	__aligned_u64 nr_freed;
+	__aligned_u64 nr_kept;
+};
+
+#endif /* _UAPI_LINUX_WXPOOL_H */
