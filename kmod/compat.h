@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * wxpool: all differences between the kernels that it builds for, 6.1 to 7.x
+ *
+ * The other files are written for the newest; what older ones lack is here.
+ */
+#ifndef WXPOOL_COMPAT_H
+#define WXPOOL_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/version.h>
+
+#if !__has_include(<linux/folio_batch.h>)
+#include <linux/pagevec.h>
+#else
+#include <linux/folio_batch.h>
+#endif
+
+#ifndef __counted_by			/* 6.6 */
+#define __counted_by(member)
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void vm_flags_init(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags = flags;
+}
+#endif
+
+/*
+ * lru_add_drain() is not exported; releasing a batch, even an empty one, calls
+ * it.
+ */
+static inline void wxp_lru_add_drain(void)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+	struct pagevec batch;
+
+	pagevec_init(&batch);
+	__pagevec_release(&batch);
+#else
+	struct folio_batch batch;
+
+	folio_batch_init(&batch);
+	__folio_batch_release(&batch);
+#endif
+}
+
+/*
+ * From 6.16 on a view is described before its VMA exists (->mmap_prepare);
+ * before, ->mmap gets the VMA. Only with the former can it merge with its
+ * neighbours on these kernels.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+
+#define vm_area_desc vm_area_struct
+
+static inline vm_flags_t wxp_view_get_flags(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags;
+}
+
+static inline void wxp_view_set_flags(struct vm_area_struct *vma,
+				      vm_flags_t flags)
+{
+	vm_flags_init(vma, flags);
+}
+
+static inline void wxp_view_set_private(struct vm_area_struct *vma, void *data)
+{
+	vma->vm_private_data = data;
+}
+
+#define WXP_DEFINE_FOP_MMAP(fn)						\
+static int wxp_fop_mmap(struct file *file, struct vm_area_struct *vma)	\
+{									\
+	return fn(vma, file);						\
+}
+#define WXP_FOP_MMAP	.mmap = wxp_fop_mmap
+
+#else
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+static inline vm_flags_t wxp_view_get_flags(const struct vm_area_desc *desc)
+{
+	return desc->vm_flags;
+}
+
+static inline void wxp_view_set_flags(struct vm_area_desc *desc,
+				      vm_flags_t flags)
+{
+	desc->vm_flags = flags;
+}
+#else
+static inline vm_flags_t wxp_view_get_flags(const struct vm_area_desc *desc)
+{
+	return vma_flags_to_legacy(desc->vma_flags);
+}
+
+static inline void wxp_view_set_flags(struct vm_area_desc *desc,
+				      vm_flags_t flags)
+{
+	desc->vma_flags = legacy_to_vma_flags(flags);
+}
+#endif
+
+static inline void wxp_view_set_private(struct vm_area_desc *desc, void *data)
+{
+	desc->private_data = data;
+}
+
+#define WXP_DEFINE_FOP_MMAP(fn)						\
+static int wxp_fop_mmap(struct vm_area_desc *desc)			\
+{									\
+	return fn(desc, desc->file);					\
+}
+#define WXP_FOP_MMAP	.mmap_prepare = wxp_fop_mmap
+
+#endif
+
+#endif /* WXPOOL_COMPAT_H */

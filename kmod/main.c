@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * wxpool: the device and its operations
+ *
+ * /dev/wxpool grants pages whose protection moves from write to execute (or
+ * read) once, and never back until they are freed. The module is mechanism: it
+ * keeps the states of pages and judges who may do what. Where code goes, how
+ * it is packed and when it is published is up to the user, usually libwxpool.
+ *
+ * include/uapi/linux/wxpool.h says what the operations do, internal.h how the
+ * objects hang together.
+ */
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/uaccess.h>
+
+#include "internal.h"
+
+module_param_named(max_pages_per_context, wxp_max_context_pages, ulong, 0644);
+MODULE_PARM_DESC(max_pages_per_context,
+		 "Most pages that one open of the device may hold (default: as per user)");
+module_param_named(max_pages_per_user, wxp_max_user_pages, ulong, 0644);
+MODULE_PARM_DESC(max_pages_per_user,
+		 "Most pages that all opens of one user may hold (default: a quarter of memory)");
+
+static int wxp_ioc_info(struct file *file, void *arg)
+{
+	struct wxpool_info *info = arg;
+
+	info->abi_version = WXPOOL_ABI_VERSION;
+	info->features = 0;
+	info->space = WXP_SPACE;
+	info->context_limit = (u64)READ_ONCE(wxp_max_context_pages) << PAGE_SHIFT;
+	info->user_limit = (u64)READ_ONCE(wxp_max_user_pages) << PAGE_SHIFT;
+	info->page_size = PAGE_SIZE;
+	info->line_size = WXP_LINE_SIZE;
+	info->huge_size = IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? PMD_SIZE : 0;
+	info->max_ranges = WXPOOL_MAX_RANGES;
+	return 0;
+}
+
+union wxp_args {
+	struct wxpool_info info;
+	struct wxpool_vec vec;
+	struct wxpool_free free;
+};
+
+/**
+ * struct wxp_op - an operation of the device
+ * @cmd: its number
+ * @size: size of its structure
+ * @min_size: size of the first version of its structure
+ * @owner: for the owner only
+ * @execute: called with the structure copied in; 0 has it copied back
+ */
+struct wxp_op {
+	unsigned int cmd;
+	size_t size;
+	size_t min_size;
+	bool owner;
+	int (*execute)(struct file *file, void *arg);
+};
+
+#define WXP_OP(_cmd, _struct, _last, _owner, _execute)		\
+	[_IOC_NR(_cmd) - _IOC_NR(WXPOOL_IOC_INFO)] = {		\
+		.cmd = _cmd,					\
+		.size = sizeof(struct _struct),			\
+		.min_size = offsetofend(struct _struct, _last),	\
+		.owner = _owner,				\
+		.execute = _execute,				\
+	}
+
+static const struct wxp_op wxp_ops[] = {
+	WXP_OP(WXPOOL_IOC_INFO, wxpool_info, max_ranges, false, wxp_ioc_info),
+	WXP_OP(WXPOOL_IOC_ALLOC, wxpool_vec, map_error, true, wxp_ioc_alloc),
+	WXP_OP(WXPOOL_IOC_FREE, wxpool_free, nr_kept, true, wxp_ioc_free),
+};
+
+static const struct wxp_op *wxp_find_op(unsigned int cmd)
+{
+	unsigned int nr = _IOC_NR(cmd) - _IOC_NR(WXPOOL_IOC_INFO);
+
+	if (nr >= ARRAY_SIZE(wxp_ops) || wxp_ops[nr].cmd != cmd)
+		return NULL;
+	return &wxp_ops[nr];
+}
+
+static int wxp_copy_args(const struct wxp_op *op, union wxp_args *args,
+			 void __user *argp, u32 *size)
+{
+	int err;
+
+	if (get_user(*size, (u32 __user *)argp))
+		return -EFAULT;
+	if (*size < op->min_size)
+		return -EINVAL;
+	if (*size > PAGE_SIZE)
+		return -E2BIG;
+	err = copy_struct_from_user(args, op->size, argp, *size);
+	if (err)
+		return err;
+	/* Can the results be stored? Afterwards is too late to change nothing. */
+	*size = min_t(size_t, *size, op->size);
+	return copy_to_user(argp, args, *size) ? -EFAULT : 0;
+}
+
+static long wxp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	const struct wxp_op *op = wxp_find_op(cmd);
+	void __user *argp = (void __user *)arg;
+	union wxp_args args;
+	u32 size;
+	int err;
+
+	if (!op)
+		return -ENOTTY;
+	if (op->owner && !wxp_is_owner(file->private_data))
+		return -EXDEV;
+	err = wxp_copy_args(op, &args, argp, &size);
+	if (err)
+		return err;
+	err = op->execute(file, &args);
+	if (err)
+		return err;
+	return copy_to_user(argp, &args, size) ? -EFAULT : 0;
+}
+
+static void wxp_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct wxp_ctx *ctx = file->private_data;
+
+	down_read(&ctx->lock);
+	seq_printf(m, "wxpool-pools:\t%lu\n", ctx->nr_pools);
+	seq_printf(m, "wxpool-open:\t%lu\n", ctx->nr[WXP_OPEN]);
+	seq_printf(m, "wxpool-read:\t%lu\n", ctx->nr[WXP_SEALED_R]);
+	seq_printf(m, "wxpool-exec:\t%lu\n", ctx->nr[WXP_SEALED_X]);
+	seq_printf(m, "wxpool-kept:\t%lu\n", ctx->nr_kept);
+	seq_printf(m, "wxpool-limit:\t%lu\n", READ_ONCE(wxp_max_context_pages));
+	up_read(&ctx->lock);
+}
+
+WXP_DEFINE_FOP_MMAP(wxp_mmap)
+
+static const struct file_operations wxp_fops = {
+	.owner = THIS_MODULE,
+	.open = wxp_open,
+	.release = wxp_release,
+	.llseek = noop_llseek,
+	.unlocked_ioctl = wxp_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	WXP_FOP_MMAP,
+	.show_fdinfo = wxp_show_fdinfo,
+};
+
+/* Anyone may use it, as anyone may mmap(): limits are per user. */
+static struct miscdevice wxp_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "wxpool",
+	.fops = &wxp_fops,
+	.mode = 0666,
+};
+
+static int __init wxp_init(void)
+{
+	if (!wxp_max_user_pages)
+		wxp_max_user_pages = totalram_pages() / 4;
+	if (!wxp_max_context_pages)
+		wxp_max_context_pages = wxp_max_user_pages;
+	return misc_register(&wxp_misc);
+}
+
+static void __exit wxp_exit(void)
+{
+	misc_deregister(&wxp_misc);
+}
+
+module_init(wxp_init);
+module_exit(wxp_exit);
+
+MODULE_AUTHOR("The wxpool authors");
+MODULE_DESCRIPTION("Pages whose protection moves from write to execute once");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * wxpool: views, and the faults in them
+ *
+ * A view's kind is in its MAY bits, which nothing can add to: VM_MAYWRITE is a
+ * W view, VM_MAYEXEC an X view, neither an R view. Faults go by these bits and
+ * not by the current ones, as mprotect() can take the current ones away, let a
+ * page be mapped, and give them back.
+ */
+#include <linux/pagemap.h>
+
+#include "internal.h"
+
+/* vm_private_data of views that fork() copied from the owner */
+static const char wxp_heir;
+
+static bool wxp_is_heir(const struct vm_area_struct *vma)
+{
+	return vma->vm_private_data == &wxp_heir;
+}
+
+/*
+ * Is there a view that @match accepts? The core has no exported way to ask,
+ * but its tree of all views is short: views of one kind merge.
+ */
+static bool wxp_any_view(struct wxp_ctx *ctx,
+			 bool (*match)(const struct vm_area_struct *vma))
+{
+	struct address_space *mapping = ctx->inode->i_mapping;
+	struct vm_area_struct *vma;
+	struct rb_node *node;
+	bool found = false;
+
+	i_mmap_lock_read(mapping);
+	for (node = rb_first_cached(&mapping->i_mmap); node && !found;
+	     node = rb_next(node)) {
+		vma = rb_entry(node, struct vm_area_struct, shared.rb);
+		found = match(vma);
+	}
+	i_mmap_unlock_read(mapping);
+	return found;
+}
+
+/**
+ * wxp_has_heirs() - does a child made by fork() still show the owner's pages
+ * @ctx: the context
+ *
+ * Other processes that map the context through a passed fd do not count: they
+ * must not be able to hold the owner's memory.
+ */
+bool wxp_has_heirs(struct wxp_ctx *ctx)
+{
+	return atomic_read(&ctx->forks) && wxp_any_view(ctx, wxp_is_heir);
+}
+
+static bool wxp_is_own_heir(const struct vm_area_struct *vma)
+{
+	return vma->vm_mm == current->mm && wxp_is_heir(vma);
+}
+
+/*
+ * What a new view of the caller has as vm_private_data. Views may merge
+ * whatever that is, so it must be the same for all views of a process: an heir
+ * remains one in the views that it adds.
+ */
+static void *wxp_view_private(struct wxp_ctx *ctx)
+{
+	if (wxp_is_owner(ctx) || !atomic_read(&ctx->forks) ||
+	    !wxp_any_view(ctx, wxp_is_own_heir))
+		return NULL;
+	return (void *)&wxp_heir;
+}
+
+/**
+ * wxp_judge_view() - judge a view to be made, and fix its kind
+ * @ctx: the context
+ * @flags: the view's flags, with the protection asked for
+ *
+ * VM_LOCKED goes because the pages are always in memory, and the core's
+ * bookkeeping of it holds references that a seal would have to wait for.
+ *
+ * Return: 0, -EACCES (never allowed) or -EXDEV (not the owner).
+ */
+static int wxp_judge_view(struct wxp_ctx *ctx, vm_flags_t *flags)
+{
+	if (!(*flags & VM_MAYSHARE))
+		return -EACCES;
+	*flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
+	switch (*flags & (VM_WRITE | VM_EXEC)) {
+	case VM_WRITE | VM_EXEC:
+		return -EACCES;
+	case VM_WRITE:
+		if (!wxp_is_owner(ctx))
+			return -EXDEV;
+		*flags &= ~VM_MAYEXEC;
+		*flags |= VM_DONTCOPY;
+		return 0;
+	case VM_EXEC:
+		*flags &= ~VM_MAYWRITE;
+		return 0;
+	default:
+		*flags &= ~(VM_MAYWRITE | VM_MAYEXEC);
+		return 0;
+	}
+}
+
+/*
+ * madvise(MADV_DOFORK) can bring a W view into a child after all, hence the
+ * owner's check at each fault.
+ */
+static bool wxp_may_show(struct wxp_ctx *ctx, const struct vm_area_struct *vma,
+			 const struct wxp_region *region,
+			 const struct wxp_page *page)
+{
+	if (!region->pool && !wxp_is_heir(vma))
+		return false;
+	if (vma->vm_flags & VM_MAYWRITE)
+		return page->state == WXP_OPEN && vma->vm_mm == ctx->owner;
+	if (vma->vm_flags & VM_MAYEXEC)
+		return page->state == WXP_SEALED_X;
+	return page->state != WXP_OPEN;
+}
+
+static vm_fault_t wxp_fault(struct vm_fault *vmf)
+{
+	struct wxp_ctx *ctx = vmf->vma->vm_file->private_data;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+	struct wxp_region *region;
+	struct wxp_page *page;
+
+	down_read(&ctx->lock);
+	region = mtree_load(&ctx->regions, vmf->pgoff);
+	if (!region)
+		goto out;
+	page = &region->pages[vmf->pgoff - region->pgoff];
+	if (!wxp_may_show(ctx, vmf->vma, region, page))
+		goto out;
+	folio_get(page->folio);
+	folio_lock(page->folio);
+	vmf->page = folio_page(page->folio, 0);
+	ret = VM_FAULT_LOCKED;
+out:
+	up_read(&ctx->lock);
+	return ret;
+}
+
+/*
+ * Called when a view is split, moved or copied. fork() is the one that comes
+ * from another mm than the new view's.
+ */
+static void wxp_view_open(struct vm_area_struct *vma)
+{
+	struct wxp_ctx *ctx = vma->vm_file->private_data;
+
+	if (wxp_is_owner(ctx) && vma->vm_mm != ctx->owner) {
+		vma->vm_private_data = (void *)&wxp_heir;
+		atomic_inc(&ctx->forks);
+	}
+}
+
+/* No ->close: up to 6.1 it would keep views from merging. */
+static const struct vm_operations_struct wxp_vm_ops = {
+	.open = wxp_view_open,
+	.fault = wxp_fault,
+};
+
+/* ->mmap_prepare where there is one, else ->mmap: see compat.h */
+int wxp_mmap(struct vm_area_desc *view, struct file *file)
+{
+	struct wxp_ctx *ctx = file->private_data;
+	vm_flags_t flags = wxp_view_get_flags(view);
+	int err;
+
+	err = wxp_judge_view(ctx, &flags);
+	if (err)
+		return err;
+	wxp_view_set_flags(view, flags);
+	wxp_view_set_private(view, wxp_view_private(ctx));
+	view->vm_ops = &wxp_vm_ops;
+	return 0;
+}
