@@ -165,6 +165,9 @@ void wxp_settle_page(struct wxp_page *page, enum wxp_state state);
 void wxp_unmap(struct wxp_ctx *ctx, loff_t offset, loff_t length);
 void wxp_free_regions(struct wxp_ctx *ctx, struct list_head *regions);
 
+/* seal.c */
+int wxp_ioc_protect(struct file *file, void *arg);
+
 /* view.c */
 bool wxp_has_heirs(struct wxp_ctx *ctx);
 int wxp_mmap(struct vm_area_desc *view, struct file *file);

@@ -74,6 +74,7 @@ struct wxp_op {
 static const struct wxp_op wxp_ops[] = {
 	WXP_OP(WXPOOL_IOC_INFO, wxpool_info, max_ranges, false, wxp_ioc_info),
 	WXP_OP(WXPOOL_IOC_ALLOC, wxpool_vec, map_error, true, wxp_ioc_alloc),
+	WXP_OP(WXPOOL_IOC_PROTECT, wxpool_vec, map_error, true, wxp_ioc_protect),
 	WXP_OP(WXPOOL_IOC_FREE, wxpool_free, nr_kept, true, wxp_ioc_free),
 };
 
