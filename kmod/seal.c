@@ -116,6 +116,11 @@ static int wxp_seal(struct wxp_seal *seal)
 	for (i = 0; i < seal->nr_ranges; i++)
 		wxp_unmap(seal->ctx, seal->ranges[i].offset,
 			  seal->ranges[i].length);
+	/*
+	 * Pairs with GUP-fast, which takes its reference and then looks at the
+	 * PTE again: it finds the PTE gone, or we find the reference.
+	 */
+	smp_mb();
 	err = wxp_walk(seal, wxp_check_pin);
 	if (err)
 		goto err_reopen;
