@@ -146,16 +146,23 @@ out:
 
 /*
  * Called when a view is split, moved or copied. fork() is the one that comes
- * from another mm than the new view's.
+ * from another mm than the new view's, with faults locked out of both.
+ *
+ * A W view comes here only after madvise(MADV_DOFORK). Some of the core's
+ * features have page tables copied even for file mappings; so nothing must be
+ * left in them to copy.
  */
 static void wxp_view_open(struct vm_area_struct *vma)
 {
 	struct wxp_ctx *ctx = vma->vm_file->private_data;
 
-	if (wxp_is_owner(ctx) && vma->vm_mm != ctx->owner) {
-		vma->vm_private_data = (void *)&wxp_heir;
-		atomic_inc(&ctx->forks);
-	}
+	if (!wxp_is_owner(ctx) || vma->vm_mm == ctx->owner)
+		return;
+	vma->vm_private_data = (void *)&wxp_heir;
+	atomic_inc(&ctx->forks);
+	if (vma->vm_flags & VM_MAYWRITE)
+		wxp_unmap(ctx, (loff_t)vma->vm_pgoff << PAGE_SHIFT,
+			  vma->vm_end - vma->vm_start);
 }
 
 /* No ->close: up to 6.1 it would keep views from merging. */
