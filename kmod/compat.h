@@ -60,10 +60,35 @@ static inline vm_flags_t wxp_view_get_flags(const struct vm_area_struct *vma)
 	return vma->vm_flags;
 }
 
+/*
+ * 6.12 tries to merge a view with the one before it again, after ->mmap has
+ * changed its flags, with an iterator that is only sound if what the view
+ * replaces is one VMA or nothing; else it warns in commit_merge(), and may do
+ * worse. A flag that means nothing to us, and that the one before lacks, keeps
+ * such a view apart.
+ */
+static inline vm_flags_t wxp_no_merge(const struct vm_area_struct *vma)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && \
+	LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+	struct vm_area_struct *old = find_vma(vma->vm_mm, vma->vm_start);
+	struct vm_area_struct *prev;
+
+	if (old && old->vm_start < vma->vm_end &&
+	    (old->vm_start > vma->vm_start || old->vm_end < vma->vm_end)) {
+		prev = find_vma(vma->vm_mm, vma->vm_start - 1);
+		if (prev && prev->vm_flags & VM_RAND_READ)
+			return VM_SEQ_READ;
+		return VM_RAND_READ;
+	}
+#endif
+	return 0;
+}
+
 static inline void wxp_view_set_flags(struct vm_area_struct *vma,
 				      vm_flags_t flags)
 {
-	vm_flags_init(vma, flags);
+	vm_flags_init(vma, flags | wxp_no_merge(vma));
 }
 
 static inline void wxp_view_set_private(struct vm_area_struct *vma, void *data)
