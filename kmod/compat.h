@@ -10,10 +10,10 @@
 #include <linux/mm.h>
 #include <linux/version.h>
 
-#if !__has_include(<linux/folio_batch.h>)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
 #include <linux/pagevec.h>
 #else
-#include <linux/folio_batch.h>
+#include <linux/writeback.h>		/* struct folio_batch */
 #endif
 
 #ifndef __counted_by			/* 6.6 */
@@ -54,6 +54,8 @@ static inline void wxp_lru_add_drain(void)
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
 
 #define vm_area_desc vm_area_struct
+
+int wxp_mmap(struct vm_area_desc *view, struct file *file);
 
 static inline vm_flags_t wxp_view_get_flags(const struct vm_area_struct *vma)
 {
@@ -96,14 +98,16 @@ static inline void wxp_view_set_private(struct vm_area_struct *vma, void *data)
 	vma->vm_private_data = data;
 }
 
-#define WXP_DEFINE_FOP_MMAP(fn)						\
-static int wxp_fop_mmap(struct file *file, struct vm_area_struct *vma)	\
-{									\
-	return fn(vma, file);						\
+static inline int wxp_fop_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	return wxp_mmap(vma, file);
 }
+
 #define WXP_FOP_MMAP	.mmap = wxp_fop_mmap
 
 #else
+
+int wxp_mmap(struct vm_area_desc *view, struct file *file);
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
 static inline vm_flags_t wxp_view_get_flags(const struct vm_area_desc *desc)
@@ -134,11 +138,11 @@ static inline void wxp_view_set_private(struct vm_area_desc *desc, void *data)
 	desc->private_data = data;
 }
 
-#define WXP_DEFINE_FOP_MMAP(fn)						\
-static int wxp_fop_mmap(struct vm_area_desc *desc)			\
-{									\
-	return fn(desc, desc->file);					\
+static inline int wxp_fop_mmap(struct vm_area_desc *desc)
+{
+	return wxp_mmap(desc, desc->file);
 }
+
 #define WXP_FOP_MMAP	.mmap_prepare = wxp_fop_mmap
 
 #endif

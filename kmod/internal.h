@@ -6,6 +6,7 @@
 #define WXPOOL_INTERNAL_H
 
 #include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/fs.h>
 #include <linux/list.h>
 #include <linux/maple_tree.h>
@@ -50,7 +51,7 @@
  */
 
 /* Size of a context's offset space in bytes. */
-#define WXP_SPACE	(1ULL << 40)
+#define WXP_SPACE	BIT_ULL(40)
 #define WXP_LINE_SIZE	64
 
 enum wxp_state {
@@ -168,8 +169,7 @@ void wxp_free_regions(struct wxp_ctx *ctx, struct list_head *regions);
 /* seal.c */
 int wxp_ioc_protect(struct file *file, void *arg);
 
-/* view.c */
+/* view.c; wxp_mmap() is declared in compat.h */
 bool wxp_has_heirs(struct wxp_ctx *ctx);
-int wxp_mmap(struct vm_area_desc *view, struct file *file);
 
 #endif /* WXPOOL_INTERNAL_H */

@@ -62,20 +62,35 @@ struct wxp_op {
 	int (*execute)(struct file *file, void *arg);
 };
 
-#define WXP_OP(_cmd, _struct, _last, _owner, _execute)		\
-	[_IOC_NR(_cmd) - _IOC_NR(WXPOOL_IOC_INFO)] = {		\
-		.cmd = _cmd,					\
-		.size = sizeof(struct _struct),			\
-		.min_size = offsetofend(struct _struct, _last),	\
-		.owner = _owner,				\
-		.execute = _execute,				\
-	}
-
+/* In the order of their numbers. */
 static const struct wxp_op wxp_ops[] = {
-	WXP_OP(WXPOOL_IOC_INFO, wxpool_info, max_ranges, false, wxp_ioc_info),
-	WXP_OP(WXPOOL_IOC_ALLOC, wxpool_vec, map_error, true, wxp_ioc_alloc),
-	WXP_OP(WXPOOL_IOC_PROTECT, wxpool_vec, map_error, true, wxp_ioc_protect),
-	WXP_OP(WXPOOL_IOC_FREE, wxpool_free, nr_kept, true, wxp_ioc_free),
+	{
+		.cmd = WXPOOL_IOC_INFO,
+		.size = sizeof(struct wxpool_info),
+		.min_size = offsetofend(struct wxpool_info, max_ranges),
+		.execute = wxp_ioc_info,
+	},
+	{
+		.cmd = WXPOOL_IOC_ALLOC,
+		.size = sizeof(struct wxpool_vec),
+		.min_size = offsetofend(struct wxpool_vec, map_error),
+		.owner = true,
+		.execute = wxp_ioc_alloc,
+	},
+	{
+		.cmd = WXPOOL_IOC_PROTECT,
+		.size = sizeof(struct wxpool_vec),
+		.min_size = offsetofend(struct wxpool_vec, map_error),
+		.owner = true,
+		.execute = wxp_ioc_protect,
+	},
+	{
+		.cmd = WXPOOL_IOC_FREE,
+		.size = sizeof(struct wxpool_free),
+		.min_size = offsetofend(struct wxpool_free, nr_kept),
+		.owner = true,
+		.execute = wxp_ioc_free,
+	},
 };
 
 static const struct wxp_op *wxp_find_op(unsigned int cmd)
@@ -140,8 +155,6 @@ static void wxp_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "wxpool-limit:\t%lu\n", READ_ONCE(wxp_max_context_pages));
 	up_read(&ctx->lock);
 }
-
-WXP_DEFINE_FOP_MMAP(wxp_mmap)
 
 static const struct file_operations wxp_fops = {
 	.owner = THIS_MODULE,

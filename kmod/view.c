@@ -47,6 +47,8 @@ static bool wxp_any_view(struct wxp_ctx *ctx,
  *
  * Other processes that map the context through a passed fd do not count: they
  * must not be able to hold the owner's memory.
+ *
+ * Return: whether one does.
  */
 bool wxp_has_heirs(struct wxp_ctx *ctx)
 {
