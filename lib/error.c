@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+/* Errors in words. */
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+
+static const struct {
+	int err;
+	const char *text;
+} errors[] = {
+	{ 0, "no error" },
+	{ EINVAL, "invalid argument: a pool is not 0, a size is not 0, an alignment is a power of two "
+		  "up to a page, a window is a multiple of 2 MiB up to 2 GiB, and WXPOOL_BACKEND is "
+		  "kernel, portable, fast or auto" },
+	{ ENOENT, "no such pool; or, when opening, no /dev/wxpool: the module wxpool is not loaded: "
+		  "run 'modprobe wxpool'" },
+	{ EACCES, "no permission on /dev/wxpool: ask the administrator for read and write access "
+		  "to it" },
+	{ EPERM, "executable memory is refused: /dev is mounted noexec (remount it with exec), or a "
+		 "security policy (SELinux, systemd's MemoryDenyWriteExecute, a device cgroup) is in "
+		 "the way" },
+	{ EPROTO, "the loaded module wxpool speaks another version: install the module and the library "
+		  "of one release" },
+	{ ENOMEM, "out of memory: the system, the memory cgroup, a resource limit, vm.max_map_count, "
+		  "or the context's window is exhausted: free pools or open a larger window" },
+	{ ENOSPC, "limit reached: see max_pages_per_context and max_pages_per_user of the module "
+		  "wxpool" },
+	{ EBUSY, "a page is in use by I/O: try again when that is done" },
+	{ EXDEV, "the context belongs to the parent process: open a new one after fork()" },
+	{ EMFILE, "too many open files in this process: see 'ulimit -n'" },
+	{ ENFILE, "too many open files in the system: see fs.file-max" },
+	{ ENOSYS, "the kernel is too old: Linux 4.14 or newer is needed" },
+};
+
+WXP_EXPORT const char *wxp_strerror(int err)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+		if (err == -errors[i].err)
+			return errors[i].text;
+	return "unknown error";
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Filling pools: requests of one protection are packed one after the other,
+ * and pages are added to the end, in place where that is possible.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* Pages to be added to a bin. */
+struct grow {
+	struct bin *bin;
+	struct run *run;	/* the new pages, NULL: there is enough */
+	uint32_t extra;		/* those of them taken from the free ones */
+	bool in_place;
+	bool granted;		/* a run that was stuck */
+};
+
+/* Puts @run in front of @list, as part of its first run where it fits on. */
+void run_push(struct run **list, struct run *run)
+{
+	struct run *head = *list;
+
+	if (head && head->state == run->state && head->prot == run->prot) {
+		if (head->page + head->nr == run->page) {
+			head->nr += run->nr;
+			free(run);
+			return;
+		}
+	}
+	run->next = head;
+	*list = run;
+}
+
+static void hole_add(struct bin *bin, size_t offset, size_t end)
+{
+	struct hole *least = bin->holes;
+	int i;
+
+	for (i = 1; i < MAX_HOLES; i++)
+		if (bin->holes[i].size < least->size)
+			least = &bin->holes[i];
+	if (end - offset > least->size)
+		*least = (struct hole){ offset, end - offset };
+}
+
+/* Takes a request's place from the gaps that alignment left. */
+bool fill_hole(struct bin *bin, struct demand *d)
+{
+	struct hole *hole, old;
+	size_t start, end;
+
+	for (hole = bin->holes; hole < bin->holes + MAX_HOLES; hole++) {
+		old = *hole;
+		start = round_up(old.offset, d->align);
+		end = old.offset + old.size;
+		if (start >= end || end - start < d->size)
+			continue;
+		hole->size = 0;
+		hole_add(bin, old.offset, start);
+		hole_add(bin, start + d->size, end);
+		d->offset = start;
+		return true;
+	}
+	return false;
+}
+
+/* No more requests go into the pages that the bin has. */
+void bin_close(struct wxp *w, struct bin *bin, enum wxp_prot prot)
+{
+	int i;
+
+	bin_settles(w, bin, prot);
+	bin->used = 0;
+	bin->end = 0;
+	for (i = 0; i < MAX_HOLES; i++)
+		bin->holes[i].size = 0;
+}
+
+static uint32_t pages_for(const struct wxp *w, size_t bytes)
+{
+	return (uint32_t)(round_up(bytes, w->page_size) / w->page_size);
+}
+
+/* Pages that @d lacks at the end of what is being filled. */
+static uint32_t pages_lacking(const struct wxp *w, const struct bin *bin,
+			      const struct demand *d)
+{
+	size_t end = round_up(bin->used, d->align) + d->size;
+
+	return end > bin->end ? pages_for(w, end - bin->end) : 0;
+}
+
+static struct run *run_new(enum wxp_prot prot)
+{
+	struct run *run = calloc(1, sizeof(*run));
+
+	if (run)
+		run->prot = prot;
+	return run;
+}
+
+/* A run whose view could not be mapped before may serve now. */
+static int plan_stuck(struct wxp *w, struct pool *pool, struct grow *g,
+		      const struct demand *d, uint32_t lacking)
+{
+	uint32_t end = (uint32_t)(g->bin->end / w->page_size);
+	struct run **p, *run;
+
+	for (p = &pool->stuck; (run = *p); p = &run->next) {
+		g->in_place = g->bin->end && run->page == end;
+		if (run->nr < (g->in_place ? lacking : pages_for(w, d->size)))
+			continue;
+		if (w->ops->unstick(w, run))
+			return -ENOMEM;
+		*p = run->next;
+		run->state = RUN_OPEN;
+		run->prot = d->prot;
+		g->run = run;
+		g->granted = true;
+		return 0;
+	}
+	return 0;
+}
+
+static bool plan_in_place(struct wxp *w, struct grow *g, const struct demand *d, uint32_t nr)
+{
+	struct bin *bin = g->bin;
+	uint32_t end = (uint32_t)(bin->end / w->page_size);
+
+	if (!end || (d->prot != WXP_RW && end + nr > w->rw_start))
+		return false;
+	g->extra = nr > bin->room ? nr - bin->room : 0;
+	if (space_run(&w->space, end + bin->room, g->extra) < g->extra)
+		return false;
+	space_take(&w->space, end + bin->room, g->extra);
+	g->run->page = end;
+	g->run->nr = nr;
+	g->in_place = true;
+	return true;
+}
+
+static int plan_elsewhere(struct wxp *w, struct grow *g, const struct demand *d, bool growing)
+{
+	uint32_t nr = pages_for(w, d->size), page = NO_PAGE;
+
+	if (growing && room_wanted(w, d->prot))
+		page = window_find(w, d->prot, nr + room_least(w));
+	if (page == NO_PAGE)
+		page = window_find_hard(w, d->prot, nr);
+	if (page == NO_PAGE)
+		return -ENOMEM;
+	space_take(&w->space, page, nr);
+	g->run->page = page;
+	g->run->nr = nr;
+	g->extra = nr;
+	g->in_place = false;
+	return 0;
+}
+
+static int plan(struct wxp *w, struct pool *pool, struct grow *g, const struct demand *d,
+		bool growing)
+{
+	uint32_t nr = pages_lacking(w, g->bin, d);
+	int ret = 0;
+
+	if (g->bin->end && !nr)
+		return 0;
+	if (d->prot != WXP_RW && pool->stuck)
+		ret = plan_stuck(w, pool, g, d, nr);
+	if (ret || g->run)
+		return ret;
+	g->run = run_new(d->prot);
+	if (!g->run)
+		return -ENOMEM;
+	if (plan_in_place(w, g, d, nr))
+		return 0;
+	ret = plan_elsewhere(w, g, d, growing);
+	if (ret) {
+		free(g->run);
+		g->run = NULL;
+	}
+	return ret;
+}
+
+/* The pages of a stuck run stay with the pool until it is freed. */
+static void keep_stuck(struct wxp *w, struct pool *pool, struct grow *g)
+{
+	struct bin *bin = g->bin;
+	uint32_t left;
+
+	if (g->in_place && !g->granted) {
+		left = bin->room - (g->run->nr - g->extra);
+		space_give(&w->space, g->run->page + g->run->nr, left);
+		bin->room = 0;
+	}
+	g->run->next = pool->stuck;
+	pool->stuck = g->run;
+}
+
+static void undo(struct wxp *w, struct pool *pool, struct grow *g)
+{
+	if (!g->run)
+		return;
+	if (g->granted || g->run->state == RUN_STUCK) {
+		g->run->state = RUN_STUCK;
+		keep_stuck(w, pool, g);
+		return;
+	}
+	space_give(&w->space, g->run->page + g->run->nr - g->extra, g->extra);
+	free(g->run);
+}
+
+static int grant(struct wxp *w, struct pool *pool, struct grow *grows, unsigned int nr)
+{
+	struct run *runs[NR_PROTS];
+	unsigned int n = 0, i;
+
+	for (i = 0; i < nr; i++)
+		if (grows[i].run && !grows[i].granted && grows[i].run->prot != WXP_RW)
+			runs[n++] = grows[i].run;
+	return n ? w->ops->grant(w, pool, runs, n) : 0;
+}
+
+/* What nobody writes in an executable page must not run. */
+static void fill_traps(struct wxp *w, const struct run *run)
+{
+	char *start = page_addr(w, run->page);
+#ifdef __aarch64__
+	uint32_t *word = (uint32_t *)start;
+
+	while ((char *)word < start + run_bytes(w, run))
+		*word++ = 0xd4200000;		/* brk #0 */
+#else
+	memset(start, 0xcc, run_bytes(w, run));	/* int3 */
+#endif
+}
+
+static void apply(struct wxp *w, struct grow *g, enum wxp_prot prot, bool growing)
+{
+	struct bin *bin = g->bin;
+	struct run *run = g->run;
+
+	if (!run)
+		return;
+	if (g->in_place) {
+		bin->room -= g->granted ? 0 : run->nr - g->extra;
+	} else {
+		room_drop(w, bin, prot);
+		hole_add(bin, bin->used, bin->end);
+		bin->used = run->page * w->page_size;
+	}
+	bin->end = (run->page + run->nr) * w->page_size;
+	if (prot == WXP_RX)
+		fill_traps(w, run);
+	*(prot == WXP_RW ? &w->pages[WXP_RW] : &w->pages_open) += run->nr;
+	run_push(&bin->fresh, run);
+	if (growing)
+		bin_grows(w, bin, prot);
+	if (bin->growing)
+		room_claim(w, bin, prot);
+}
+
+static void carve(struct bin *bin, struct demand *d)
+{
+	d->offset = round_up(bin->used, d->align);
+	hole_add(bin, bin->used, d->offset);
+	bin->used = d->offset + d->size;
+}
+
+/*
+ * Finds places for @demands, one for each protection, with at most one call
+ * to the backend. @growing: more are to be expected.
+ */
+int fill(struct wxp *w, struct pool *pool, struct demand *demands, unsigned int nr,
+	 bool growing)
+{
+	struct grow grows[NR_PROTS] = { 0 };
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < nr && !ret; i++) {
+		grows[i].bin = &pool->bins[demands[i].prot];
+		ret = plan(w, pool, &grows[i], &demands[i], growing);
+	}
+	if (!ret)
+		ret = grant(w, pool, grows, nr);
+	if (ret) {
+		while (i--)
+			undo(w, pool, &grows[i]);
+		return ret;
+	}
+	for (i = 0; i < nr; i++) {
+		apply(w, &grows[i], demands[i].prot, growing);
+		carve(grows[i].bin, &demands[i]);
+	}
+	return 0;
+}

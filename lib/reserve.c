@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Requests logged before the first allocation. Equal ones lie next to each
+ * other, so that a reservation is a short sorted table of groups.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define DEFAULT_ALIGN	16
+
+int check_request(const struct wxp *w, size_t size, size_t *align, enum wxp_prot prot)
+{
+	if (!*align)
+		*align = DEFAULT_ALIGN;
+	if (!size || prot < WXP_R || prot > WXP_RX)
+		return -EINVAL;
+	if (*align & (*align - 1) || *align > w->page_size)
+		return -EINVAL;
+	return size > w->size ? -ENOMEM : 0;
+}
+
+/* By protection, then the strictest alignment first: that pads least. */
+static int compare(const void *pa, const void *pb)
+{
+	const struct group *a = pa, *b = pb;
+
+	if (a->prot != b->prot)
+		return a->prot < b->prot ? -1 : 1;
+	if (a->align != b->align)
+		return a->align > b->align ? -1 : 1;
+	if (a->size != b->size)
+		return a->size > b->size ? -1 : 1;
+	return 0;
+}
+
+static struct reservation *log_requests(const struct wxp *w, const struct wxp_request *reqs,
+					size_t nr, int *err)
+{
+	struct reservation *r;
+	struct group *g;
+	size_t i;
+
+	*err = -ENOMEM;
+	if (nr > (SIZE_MAX - sizeof(*r)) / sizeof(*g))
+		return NULL;
+	r = calloc(1, sizeof(*r) + nr * sizeof(*g));
+	if (!r)
+		return NULL;
+	r->nr = nr;
+	r->left = nr;
+	for (i = 0; i < nr; i++) {
+		g = &r->groups[i];
+		*g = (struct group){ reqs[i].size, reqs[i].align, 1, 0, reqs[i].prot };
+		*err = check_request(w, g->size, &g->align, g->prot);
+		if (*err) {
+			free(r);
+			return NULL;
+		}
+	}
+	return r;
+}
+
+/* Sorts the requests and makes one group of equal ones. */
+static struct reservation *join_equal(struct reservation *r)
+{
+	struct group *last = r->groups;
+	struct reservation *smaller;
+	size_t i;
+
+	qsort(r->groups, r->nr, sizeof(r->groups[0]), compare);
+	for (i = 1; i < r->nr; i++) {
+		if (compare(last, &r->groups[i]))
+			*++last = r->groups[i];
+		else
+			last->left++;
+	}
+	r->nr = (size_t)(last - r->groups) + 1;
+	smaller = realloc(r, sizeof(*r) + r->nr * sizeof(r->groups[0]));
+	return smaller ? smaller : r;
+}
+
+/* The bytes that @demand takes with @g added, its places from @g->offset on. */
+static size_t add_group(const struct wxp *w, const struct demand *demand, struct group *g)
+{
+	size_t stride = round_up(g->size, g->align);
+
+	g->offset = round_up(demand->size, g->align);
+	if (g->left > w->size / stride)
+		return SIZE_MAX;
+	return g->offset + (g->left - 1) * stride + g->size;
+}
+
+/*
+ * Places the groups of each protection from 0 on. Returns for how many
+ * protections there are demands, 0 if they are beyond the window.
+ */
+static unsigned int lay_out(const struct wxp *w, struct reservation *r, struct demand *demands)
+{
+	unsigned int nr = 0;
+	struct demand *d = NULL;
+	struct group *g;
+
+	for (g = r->groups; g < r->groups + r->nr; g++) {
+		if (!d || g->prot != d->prot) {
+			d = &demands[nr++];
+			*d = (struct demand){ .prot = g->prot, .align = g->align };
+		}
+		d->size = add_group(w, d, g);
+		if (d->size > w->size)
+			return 0;
+	}
+	return nr;
+}
+
+static void move_to(struct reservation *r, const struct demand *demands)
+{
+	const struct demand *d = demands;
+	size_t i;
+
+	for (i = 0; i < r->nr; i++) {
+		if (r->groups[i].prot != d->prot)
+			d++;
+		r->groups[i].offset += d->offset;
+	}
+}
+
+static int reserve_locked(struct wxp *w, uint32_t id, struct reservation *r)
+{
+	struct demand demands[NR_PROTS];
+	unsigned int nr = lay_out(w, r, demands);
+	struct pool *pool = nr ? pool_get(w, id) : NULL;
+	int ret;
+
+	if (!pool)
+		return -ENOMEM;
+	ret = fill(w, pool, demands, nr, false);
+	if (ret) {
+		pool_put(w, pool);
+		return ret;
+	}
+	move_to(r, demands);
+	r->next = pool->reservations;
+	pool->reservations = r;
+	return 0;
+}
+
+WXP_EXPORT int wxp_reserve(struct wxp *w, uint32_t id, const struct wxp_request *reqs, size_t nr)
+{
+	struct reservation *r = NULL;
+	int ret = wxp_enter(w);
+
+	if (ret)
+		return ret;
+	ret = -EINVAL;
+	if (id && reqs && nr)
+		r = log_requests(w, reqs, nr, &ret);
+	if (r) {
+		r = join_equal(r);
+		ret = reserve_locked(w, id, r);
+		if (ret)
+			free(r);
+	}
+	wxp_leave(w);
+	return ret;
+}
+
+static void drop_if_used_up(struct reservation **p)
+{
+	struct reservation *r = *p;
+
+	if (r->left)
+		return;
+	*p = r->next;
+	free(r);
+}
+
+/* Gives a request its logged place, if it has one. */
+bool reservation_take(struct pool *pool, struct demand *d)
+{
+	struct group key = { .size = d->size, .align = d->align, .prot = d->prot };
+	struct reservation **p;
+	struct group *g;
+
+	for (p = &pool->reservations; *p; p = &(*p)->next) {
+		g = bsearch(&key, (*p)->groups, (*p)->nr, sizeof(key), compare);
+		if (!g || !g->left)
+			continue;
+		d->offset = g->offset;
+		g->offset += round_up(g->size, g->align);
+		g->left--;
+		(*p)->left--;
+		drop_if_used_up(p);
+		return true;
+	}
+	return false;
+}
+
+/* Places of @prot cannot be taken any more. */
+void reservations_cut(struct pool *pool, enum wxp_prot prot)
+{
+	struct reservation **p = &pool->reservations, *r;
+	size_t i;
+
+	while ((r = *p)) {
+		for (i = 0; i < r->nr; i++) {
+			if (r->groups[i].prot != prot)
+				continue;
+			r->left -= r->groups[i].left;
+			r->groups[i].left = 0;
+		}
+		drop_if_used_up(p);
+		if (*p == r)
+			p = &r->next;
+	}
+}

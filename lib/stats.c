@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+/* The counters of a context. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* Does a line of /proc/self/maps ("start-end ...") lie inside the window? */
+static bool in_window(const struct wxp *w, const char *line)
+{
+	uintptr_t base = (uintptr_t)w->base;
+	char *rest;
+	uintptr_t start = (uintptr_t)strtoull(line, &rest, 16), end;
+
+	if (*rest != '-')
+		return false;
+	end = (uintptr_t)strtoull(rest + 1, NULL, 16);
+	return start < base + w->size && end > base;
+}
+
+static uint64_t count_vmas(const struct wxp *w)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	uint64_t nr = 0;
+	char line[64];
+	bool at_start = true;
+
+	if (!maps)
+		return 0;
+	while (fgets(line, sizeof(line), maps)) {
+		nr += at_start && in_window(w, line);
+		at_start = strchr(line, '\n') != NULL;
+	}
+	fclose(maps);
+	return nr;
+}
+
+static void fill_stats(struct wxp *w, struct wxp_stats *s)
+{
+	uint64_t pages = w->pages_open + w->pages[WXP_R] + w->pages[WXP_RX] + w->pages[WXP_RW];
+
+	s->pools = w->nr_pools;
+	s->allocations = w->allocations;
+	s->bytes_requested = w->requested;
+	s->bytes_lost = pages * w->page_size - w->requested;
+	s->pages_open = w->pages_open;
+	s->pages_r = w->pages[WXP_R];
+	s->pages_rx = w->pages[WXP_RX];
+	s->pages_rw = w->pages[WXP_RW];
+	s->pages_kept = pools_kept(w);
+	s->syscalls = w->syscalls;
+	s->vmas = count_vmas(w);
+}
+
+WXP_EXPORT int wxp_get_stats(struct wxp *w, struct wxp_stats *stats)
+{
+	int ret = wxp_enter(w);
+	size_t size;
+
+	if (ret)
+		return ret;
+	if (stats && stats->size >= sizeof(*stats)) {
+		size = stats->size;
+		memset(stats, 0, size);
+		fill_stats(w, stats);
+		stats->size = size;
+	} else {
+		ret = -EINVAL;
+	}
+	wxp_leave(w);
+	return ret;
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The window: one reservation of address space, and where in it what goes.
+ *
+ *   0          1/4                          rw_start
+ *   | RX --->  | R --->            ...       | RW ---> |
+ *
+ * Code is placed from the bottom, read-only data from a quarter on, so that
+ * equal views lie side by side and merge into few mappings; both may use any
+ * page below rw_start. From rw_start to the top all pages are mapped writable;
+ * that part grows down in steps as needed, and shrinks when the rest is full.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "internal.h"
+
+#define BASE_ALIGN	(2ul << 20)	/* so that huge pages are possible */
+#define RW_STEP		(1ul << 20)
+#define RW_SHARE	16		/* a step is at most this part of the window */
+
+/* Replaces what is mapped at the pages by new anonymous memory. */
+int window_map(struct wxp *w, uint32_t page, uint32_t nr, int prot)
+{
+	void *p;
+
+	w->syscalls++;
+	p = mmap(page_addr(w, page), nr * w->page_size, prot,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+int window_protect(struct wxp *w, const struct run *run, int prot)
+{
+	w->syscalls++;
+	return mprotect(page_addr(w, run->page), run_bytes(w, run), prot) ? -errno : 0;
+}
+
+/* Gives the memory of writable pages back: they read as zero from now on. */
+void window_discard(struct wxp *w, const struct run *run)
+{
+	w->syscalls++;
+	/* Locked memory cannot be given back. */
+	if (madvise(page_addr(w, run->page), run_bytes(w, run), MADV_DONTNEED))
+		memset(page_addr(w, run->page), 0, run_bytes(w, run));
+}
+
+static bool rw_grow(struct wxp *w, uint32_t nr)
+{
+	uint32_t want = nr - space_run(&w->space, w->rw_start, nr);
+	uint32_t step = (uint32_t)min_size(RW_STEP / w->page_size, w->nr_pages / RW_SHARE);
+
+	if (step < want || step > w->rw_start ||
+	    space_run(&w->space, w->rw_start - step, step) < step)
+		step = want;
+	if (step > w->rw_start || space_run(&w->space, w->rw_start - step, step) < step)
+		return false;
+	if (window_map(w, w->rw_start - step, step, PROT_READ | PROT_WRITE))
+		return false;
+	w->rw_start -= step;
+	return true;
+}
+
+static bool rw_shrink(struct wxp *w)
+{
+	uint32_t nr = space_run(&w->space, w->rw_start, w->nr_pages - w->rw_start);
+
+	if (!nr || window_map(w, w->rw_start, nr, w->ops->unused))
+		return false;
+	w->rw_start += nr;
+	return true;
+}
+
+static uint32_t find_below_rw(struct wxp *w, uint32_t from, uint32_t nr)
+{
+	uint32_t page = space_find(&w->space, from, nr);
+
+	return page != NO_PAGE && page + nr <= w->rw_start ? page : NO_PAGE;
+}
+
+/* The lowest place where @nr pages fit, at no cost for others. */
+uint32_t window_find(struct wxp *w, enum wxp_prot prot, uint32_t nr)
+{
+	uint32_t page = NO_PAGE;
+
+	if (prot == WXP_RW) {
+		page = space_find(&w->space, w->rw_start, nr);
+		if (page == NO_PAGE && rw_grow(w, nr))
+			page = space_find(&w->space, w->rw_start, nr);
+		return page;
+	}
+	if (prot == WXP_R)
+		page = find_below_rw(w, w->nr_pages / 4, nr);
+	return page == NO_PAGE ? find_below_rw(w, 0, nr) : page;
+}
+
+/* Like window_find(), but makes place where the window is full. */
+uint32_t window_find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr)
+{
+	uint32_t page = window_find(w, prot, nr);
+
+	if (page == NO_PAGE) {
+		room_drop_all(w);
+		page = window_find(w, prot, nr);
+	}
+	if (page == NO_PAGE && prot != WXP_RW && rw_shrink(w))
+		page = window_find(w, prot, nr);
+	if (page == NO_PAGE && w->retired) {
+		pools_reclaim(w);
+		page = window_find(w, prot, nr);
+	}
+	return page;
+}
+
+static int reserve_addresses(struct wxp *w)
+{
+	size_t size = w->size + BASE_ALIGN, before;
+	char *p;
+
+	p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	before = round_up((uintptr_t)p, BASE_ALIGN) - (uintptr_t)p;
+	if (before)
+		munmap(p, before);
+	munmap(p + before + w->size, BASE_ALIGN - before);
+	w->base = p + before;
+	return 0;
+}
+
+int window_open(struct wxp *w)
+{
+	int ret = space_init(&w->space, w->nr_pages);
+
+	if (ret)
+		return ret;
+	w->rw_start = w->nr_pages;
+	ret = reserve_addresses(w);
+	if (ret)
+		space_exit(&w->space);
+	return ret;
+}
+
+void window_close(struct wxp *w)
+{
+	munmap(w->base, w->size);
+	space_exit(&w->space);
+}
