@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Failures of every call that the library makes, one after the other, and the
+ * library's own account of its system calls. Linked with --wrap.
+ */
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include <linux/wxpool.h>
+
+#include "test.h"
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t nr, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__real_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
+int __real_mprotect(void *addr, size_t len, int prot);
+int __real_madvise(void *addr, size_t len, int advice);
+int __real_ioctl(int fd, unsigned long op, ...);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t nr, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
+int __wrap_mprotect(void *addr, size_t len, int prot);
+int __wrap_madvise(void *addr, size_t len, int advice);
+int __wrap_ioctl(int fd, unsigned long op, ...);
+
+static struct {
+	int countdown;		/* this call from now on fails, 0: none */
+	bool no_views;		/* as at the limit of mappings */
+	uint64_t syscalls, allocs, protects, frees;
+} inject;
+
+static bool fails(void)
+{
+	if (!inject.countdown || --inject.countdown)
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t nr, size_t size)
+{
+	return fails() ? NULL : __real_calloc(nr, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
+void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	inject.syscalls++;
+	if (inject.no_views) {
+		errno = ENOMEM;
+		return MAP_FAILED;
+	}
+	return fails() ? MAP_FAILED : __real_mmap(addr, len, prot, flags, fd, offset);
+}
+
+int __wrap_mprotect(void *addr, size_t len, int prot)
+{
+	inject.syscalls++;
+	if (inject.no_views) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return fails() ? -1 : __real_mprotect(addr, len, prot);
+}
+
+int __wrap_madvise(void *addr, size_t len, int advice)
+{
+	inject.syscalls++;
+	return fails() ? -1 : __real_madvise(addr, len, advice);
+}
+
+/* The operation itself succeeds, but without any view. */
+static int ioctl_without_views(int fd, unsigned long op, struct wxpool_vec *vec)
+{
+	struct wxpool_range *r = (struct wxpool_range *)(uintptr_t)vec->ranges;
+	uint32_t i;
+	int ret;
+
+	for (i = 0; i < vec->nr_ranges; i++)
+		r[i].addr = 0;
+	ret = __real_ioctl(fd, op, vec);
+	vec->nr_mapped = 0;
+	vec->map_error = ENOMEM;
+	return ret;
+}
+
+int __wrap_ioctl(int fd, unsigned long op, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, op);
+	arg = va_arg(args, void *);
+	va_end(args);
+	inject.syscalls++;
+	inject.allocs += op == WXPOOL_IOC_ALLOC;
+	inject.protects += op == WXPOOL_IOC_PROTECT;
+	inject.frees += op == WXPOOL_IOC_FREE;
+	if (inject.no_views && (op == WXPOOL_IOC_ALLOC || op == WXPOOL_IOC_PROTECT))
+		return ioctl_without_views(fd, op, arg);
+	return fails() ? -1 : __real_ioctl(fd, op, arg);
+}
+
+/* What a call looks like to the runner: it can be made again. */
+struct state {
+	struct wxp *w;
+	uint32_t step;
+	char *p[8];
+};
+
+static const struct wxp_request module_log[] = {
+	{ CODE_SIZE, 0, WXP_RX }, { 300, 0, WXP_R }, { 5000, 0, WXP_RW },
+};
+
+static int alloc(struct state *s, int i, uint32_t pool, size_t size, enum wxp_prot prot)
+{
+	return wxp_alloc(s->w, pool, size, 0, prot, (void **)&s->p[i]);
+}
+
+static int alloc_code(struct state *s, int i, uint32_t pool, uint32_t value)
+{
+	int ret = alloc(s, i, pool, CODE_SIZE, WXP_RX);
+
+	if (!ret)
+		code_write(s->p[i], value);
+	return ret;
+}
+
+static int do_step(struct state *s)
+{
+	switch (s->step) {
+	case 0: return wxp_open(&s->w, NULL);
+	case 1: return alloc_code(s, 0, 1, 10);
+	case 2: return alloc(s, 1, 1, 3 * PAGE, WXP_RX);
+	case 3: return alloc(s, 2, 1, 500, WXP_R);
+	case 4: return alloc(s, 3, 1, 500, WXP_RW);
+	case 5: return wxp_reserve(s->w, 2, module_log, 3);
+	case 6: return alloc_code(s, 4, 2, 14);
+	case 7: return alloc(s, 5, 2, 5000, WXP_RW);
+	case 8: return wxp_protect(s->w, 1);
+	case 9: return wxp_protect(s->w, 2);
+	case 10: return alloc_code(s, 6, 1, 16);
+	case 11: return wxp_protect(s->w, 1);
+	case 12: return wxp_reserve(s->w, 2, module_log, 3);
+	case 13: return wxp_free(s->w, 1);
+	case 14: return alloc(s, 7, 3, 4 * MIB, WXP_RW);
+	case 15: return alloc_code(s, 0, 4, 20);
+	case 16: return wxp_protect(s->w, 4);
+	case 17: return wxp_free(s->w, 2);
+	case 18: return wxp_free(s->w, 3);
+	default: return 1;
+	}
+}
+
+static void check_contents(struct state *s)
+{
+	if (s->step > 9 && s->step < 18)
+		CHECK_EQ(code_run(s->p[4]), 14);
+	if (s->step > 8 && s->step < 14)
+		CHECK_EQ(code_run(s->p[0]), 10);
+	if (s->step > 11 && s->step < 14)
+		CHECK_EQ(code_run(s->p[6]), 16);
+	if (s->step == 3)
+		CHECK(is_zero(s->p[1], 3 * PAGE));
+	if (s->step == 15)
+		CHECK(is_zero(s->p[7], 4 * MIB));
+	if (s->step > 16)
+		CHECK_EQ(code_run(s->p[0]), 20);
+}
+
+static bool is_protect(uint32_t step)
+{
+	return step == 8 || step == 9 || step == 11 || step == 16;
+}
+
+/* Runs a step that may fail, which must not show; the next try must succeed. */
+static bool try_step(struct state *s)
+{
+	struct wxp_stats before = { 0 }, after;
+	int countdown = inject.countdown, ret;
+	bool no_views = inject.no_views;
+
+	inject.countdown = 0;
+	inject.no_views = false;
+	if (s->step)
+		before = stats_of(s->w);
+	inject.countdown = countdown;
+	inject.no_views = no_views;
+	ret = do_step(s);
+	countdown = inject.countdown;
+	inject.countdown = 0;
+	inject.no_views = false;
+	if (ret < 0) {
+		CHECK_EQ(ret == -EPROTO ? -ENOMEM : ret, -ENOMEM);
+		if (s->step) {
+			after = stats_of(s->w);
+			check_stats(s->w);
+			CHECK_EQ(after.allocations, before.allocations);
+			if (!is_protect(s->step))
+				check_same_stats(&before, &after);
+		}
+		CHECK_EQ(do_step(s), 0);
+	}
+	inject.countdown = countdown;
+	s->step++;
+	check_contents(s);
+	return ret < 0;
+}
+
+static void finish(struct state *s)
+{
+	CHECK_EQ(wxp_free(s->w, 4), 0);
+	CHECK_EQ(stats_of(s->w).pools, 0);
+	check_stats(s->w);
+	wxp_close(s->w);
+}
+
+#define LAST_STEP	18
+
+TEST(every_call_fails_once)
+{
+	int nr, failures = 0;
+	bool used_up = true;
+
+	for (nr = 1; used_up; nr++) {
+		struct state s = { 0 };
+
+		inject.countdown = nr;
+		while (s.step <= LAST_STEP)
+			failures += try_step(&s);
+		used_up = !inject.countdown;
+		inject.countdown = 0;
+		finish(&s);
+	}
+	printf("# %d failures among %d calls\n", failures, nr - 1);
+	CHECK(failures > 10 && nr > 20);
+}
+
+/* At each step: no view can be mapped, then they can again. */
+TEST(limit_of_mappings)
+{
+	uint32_t at;
+	int failures = 0;
+
+	for (at = 0; at <= LAST_STEP; at++) {
+		struct state s = { 0 };
+
+		while (s.step <= LAST_STEP) {
+			inject.no_views = s.step == at;
+			failures += try_step(&s);
+		}
+		finish(&s);
+	}
+	printf("# %d failures\n", failures);
+	CHECK(failures > 0);
+}
+
+/* The library counts what it really does. */
+TEST(system_calls_are_counted)
+{
+	struct state s = { 0 };
+	uint64_t start = 0;
+
+	while (s.step <= LAST_STEP) {
+		CHECK_EQ(do_step(&s), 0);
+		if (!s.step)
+			start = inject.syscalls;
+		s.step++;
+		CHECK_EQ(stats_of(s.w).syscalls, inject.syscalls - start);
+	}
+	finish(&s);
+}
+
+/* With a log: one ALLOC, one PROTECT and one FREE for a module of any size. */
+TEST(three_device_calls_per_module)
+{
+	enum { N = 3000 };
+	struct wxp_request r[N];
+	struct wxp *w = open_default();
+	uint32_t i;
+
+	if (!is_kernel(w)) {
+		wxp_close(w);
+		test_skip("only the kernel backend calls a device");
+	}
+	for (i = 0; i < N; i++)
+		r[i] = (struct wxp_request){ 1 + i * 7 % 900, 1u << i % 9, 1 + i % 3 };
+	inject.allocs = inject.protects = inject.frees = 0;
+	CHECK_EQ(wxp_reserve(w, 1, r, N), 0);
+	for (i = 0; i < N; i++)
+		must_alloc(w, 1, r[i].size, r[i].align, r[i].prot);
+	CHECK_EQ(wxp_protect(w, 1), 0);
+	CHECK_EQ(wxp_free(w, 1), 0);
+	CHECK_EQ(inject.allocs, 1);
+	CHECK_EQ(inject.protects, 1);
+	CHECK_EQ(inject.frees, 1);
+	wxp_close(w);
+}
+
+/* The smallest module, with writable data mapped already. */
+TEST(calls_per_module)
+{
+	struct wxp_request r[] = { { 8192, 0, WXP_RX }, { 4096, 0, WXP_R }, { 4096, 0, WXP_RW } };
+	struct wxp *w = open_default();
+	uint32_t pool, i;
+	uint64_t calls;
+
+	for (pool = 1; pool <= 2; pool++) {
+		calls = stats_of(w).syscalls;
+		CHECK_EQ(wxp_reserve(w, pool, r, 3), 0);
+		for (i = 0; i < 3; i++)
+			must_alloc(w, pool, r[i].size, 0, r[i].prot);
+		CHECK_EQ(wxp_protect(w, pool), 0);
+		CHECK_EQ(wxp_free(w, pool), 0);
+		calls = stats_of(w).syscalls - calls;
+	}
+	printf("# %s: %llu system calls to load and unload a module\n",
+	       wxp_backend_name(wxp_get_backend(w)), (unsigned long long)calls);
+	CHECK_EQ(calls, is_kernel(w) ? 4 : is_portable(w) ? 7 : 3);
+	wxp_close(w);
+}
