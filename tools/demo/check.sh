@@ -1,0 +1,604 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Tests of wxlli, with the programs of the demo. Prints TAP; fails if a test
+# does. Needs what `make tools` built in $O. --memory=secure is tested where
+# the module is loaded or modprobe can load it (as root, in a guest).
+
+set -eu
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+out=${O:-$top/build}
+wxlli=$out/wxlli/wxlli
+demo=$out/demo
+ir=$(mktemp -d)
+tmp=$ir
+trap 'rm -rf "$ir"' EXIT
+
+for file in "$wxlli" "$demo/attack" "$demo/twomod-main.bc"; do
+	[ -e "$file" ] || { echo "Bail out! no $file: run make tools"; exit 1; }
+done
+export LIFECYCLE="a b"
+unset WXPOOL_BACKEND
+
+# ---- TAP. Groups of tests run side by side and print lines without numbers.
+
+# result STATUS DESCRIPTION; what the test left in $tmp/why explains a failure
+result()
+{
+	if [ "$1" -eq 0 ]; then
+		echo "ok - $2"
+	else
+		echo "not ok - $2"
+		[ ! -s "$tmp/why" ] || sed 's/^/# /' "$tmp/why" | head -n 20
+	fi
+	: > "$tmp/why"
+}
+
+skip()
+{
+	echo "ok - $1 # SKIP $2"
+}
+
+# Numbers the results, prints the plan, fails if a test failed or none ran.
+number()
+{
+	awk '/^ok - / { sub(/ /, " " ++nr " ") }
+	     /^not ok - / { sub(/ok /, "ok " ++nr " "); failed++ }
+	     / # SKIP / { skipped++ }
+	     { print; fflush() }
+	     END {
+		print "1.." nr
+		printf "# %d passed, %d failed, %d skipped\n",
+		       nr - failed - skipped, failed, skipped
+		exit failed > 0 || nr == 0
+	     }'
+}
+
+# check DESCRIPTION COMMAND...: the command must succeed
+check()
+{
+	local status=0
+
+	: > "$tmp/why"
+	"${@:2}" > "$tmp/why" 2>&1 || status=$?
+	result "$status" "$1"
+}
+
+# ---- ways to test
+
+# run ARG...: wxlli with output in $tmp/out and $tmp/err; sets $status
+run()
+{
+	status=0
+	{ "$wxlli" "$@" > "$tmp/out" 2> "$tmp/err" || status=$?; } 2> /dev/null
+}
+
+# error DESCRIPTION PATTERN ARG...: status 1, no output, one line that matches
+error()
+{
+	local desc=$1 pattern=$2 good=0
+
+	shift 2
+	run "$@" < /dev/null
+	[ "$status" -eq 1 ] && [ ! -s "$tmp/out" ] &&
+		[ "$(wc -l < "$tmp/err")" -eq 1 ] &&
+		grep -q "^wxlli: .*$pattern" "$tmp/err" || good=1
+	{ echo "status $status"; cat "$tmp/out" "$tmp/err"; } > "$tmp/why"
+	result "$good" "$desc"
+}
+
+# output DESCRIPTION STATUS TEXT ARG...: that status, that output, no error line
+output()
+{
+	local desc=$1 want=$2 text=$3 good=0
+
+	shift 3
+	run "$@" < "${stdin:-/dev/null}"
+	[ "$status" -eq "$want" ] && [ "$(cat "$tmp/out")" = "$text" ] &&
+		[ ! -s "$tmp/err" ] || good=1
+	{ echo "status $status"; cat "$tmp/out" "$tmp/err"; } > "$tmp/why"
+	result "$good" "$desc"
+}
+
+# native NAME ARG...: what the native program does, kept in $tmp/native.*
+native()
+{
+	native_status=0
+	{
+		"$demo/native/$1" "${@:2}" > "$tmp/native.out" \
+			2> "$tmp/native.err" || native_status=$?
+	} 2> /dev/null		# where the shell would say "Aborted"
+}
+
+# same DESCRIPTION ARG...: wxlli must do the same as the last native
+same()
+{
+	local good=0
+
+	run "${@:2}"
+	{
+		[ "$status" -eq "$native_status" ] ||
+			echo "status $status, natively $native_status"
+		diff "$tmp/native.out" "$tmp/out" || true
+		diff "$tmp/native.err" "$tmp/err" || true
+	} > "$tmp/why" 2>&1
+	[ ! -s "$tmp/why" ] || good=1
+	result "$good" "$1"
+}
+
+# Prints the counter NAME of --stats in the last run, at exit or when freed.
+counter()
+{
+	sed -n "s/^wxlli: $1: $2 *\([0-9]*\)\$/\1/p" "$tmp/err"
+}
+
+ir()
+{
+	cat > "$ir/$1.ll"
+}
+
+# ---- programs that are too small for a file
+
+ir empty_main <<'END'
+define i32 @main() {
+  ret i32 0
+}
+END
+ir seven <<'END'
+define i32 @main() {
+  ret i32 7
+}
+define i32 @other(i32 %n, ptr %v) {
+  ret i32 %n
+}
+define i64 @wrong() {
+  ret i64 0
+}
+END
+ir argv0 <<'END'
+declare i32 @puts(ptr)
+define i32 @main(i32 %n, ptr %v) {
+  %name = load ptr, ptr %v
+  %r = call i32 @puts(ptr %name)
+  ret i32 %n
+}
+END
+ir syntax <<'END'
+define i32 @main() {
+  ret i32 %nothing
+}
+END
+ir invalid <<'END'
+define i32 @main() {
+  br label %b
+a:
+  %x = add i32 1, 1
+  br label %b
+b:
+  ret i32 %x
+}
+END
+ir no_main <<'END'
+define i32 @start() {
+  ret i32 0
+}
+END
+ir unresolved <<'END'
+declare i32 @no_such_function()
+define i32 @main() {
+  %r = call i32 @no_such_function()
+  ret i32 %r
+}
+END
+ir foreign <<'END'
+target triple = "s390x-unknown-linux-gnu"
+define i32 @main() {
+  ret i32 0
+}
+END
+ir foreign_extra <<'END'
+target triple = "s390x-unknown-linux-gnu"
+define i32 @f() {
+  ret i32 0
+}
+END
+ir huge <<'END'
+@v = global [3221225472 x i8] zeroinitializer
+define i32 @main() {
+  %r = load i8, ptr @v
+  %i = zext i8 %r to i32
+  ret i32 %i
+}
+END
+ir aligned <<'END'
+@v = global [5000 x i8] zeroinitializer, section ".data.v", align 65536
+@w = global i32 5, section ".data.w", align 65536
+@c = constant [5000 x i8] zeroinitializer, section ".rodata.c", align 16384
+@d = constant i32 6, section ".rodata.d", align 16384
+define i32 @main() {
+  %v = ptrtoint ptr @v to i64
+  %w = ptrtoint ptr @w to i64
+  %c = ptrtoint ptr @c to i64
+  %d = ptrtoint ptr @d to i64
+  %vw = or i64 %v, %w
+  %cd = or i64 %c, %d
+  %x = and i64 %vw, 65535
+  %y = and i64 %cd, 16383
+  %z = or i64 %x, %y
+  %ok = icmp eq i64 %z, 0
+  %r = select i1 %ok, i32 11, i32 1
+  ret i32 %r
+}
+END
+ir void_main <<'END'
+@done = global i32 0
+declare void @exit(i32)
+@llvm.global_dtors = appending global [1 x { i32, ptr, ptr }]
+  [{ i32, ptr, ptr } { i32 65535, ptr @leave, ptr null }]
+define internal void @leave() {
+  ret void
+}
+define void @main() {
+  call void @exit(i32 3)
+  ret void
+}
+END
+ir uses_extra <<'END'
+@data = external global i32
+declare i32 @f(i32)
+define i32 @back(i32 %x) {
+  %r = mul i32 %x, 2
+  ret i32 %r
+}
+define i32 @main() {
+  %d = load i32, ptr @data
+  %r = call i32 @f(i32 %d)
+  ret i32 %r
+}
+END
+ir extra <<'END'
+@data = global i32 10
+declare i32 @back(i32)
+define i32 @f(i32 %x) {
+  %r = call i32 @back(i32 %x)
+  %s = add i32 %r, 1
+  ret i32 %s
+}
+END
+# Local functions that are named as another module's global one, and as another
+# module's constructor.
+ir names_main <<'END'
+@llvm.global_ctors = appending global [1 x { i32, ptr, ptr }]
+  [{ i32, ptr, ptr } { i32 65535, ptr @init, ptr null }]
+@sum = global i32 0
+declare i32 @f()
+define internal void @init() {
+  %s = load i32, ptr @sum
+  %t = add i32 %s, 1
+  store i32 %t, ptr @sum
+  ret void
+}
+define i32 @main() {
+  %f = call i32 @f()
+  %s = load i32, ptr @sum
+  %r = add i32 %f, %s
+  ret i32 %r
+}
+END
+ir names_global <<'END'
+define i32 @f() {
+  ret i32 100
+}
+END
+ir names_local <<'END'
+@llvm.global_ctors = appending global [1 x { i32, ptr, ptr }]
+  [{ i32, ptr, ptr } { i32 65535, ptr @init, ptr null }]
+@sum = external global i32
+define internal i32 @f() {
+  ret i32 50
+}
+define i32 @g() {
+  %r = call i32 @f()
+  ret i32 %r
+}
+define internal void @init() {
+  %s = load i32, ptr @sum
+  %t = add i32 %s, 10
+  store i32 %t, ptr @sum
+  ret void
+}
+END
+ir writes_code <<'END'
+define i32 @main() {
+  store volatile i8 0, ptr @main
+  ret i32 0
+}
+END
+printf 'BC\xc0\xde truncated' > "$ir/broken.bc"
+
+# ---- the groups of tests
+
+test_options()
+{
+	run --help
+	check "--help explains the options" grep -q -- --extra-module=FILE "$tmp/out"
+	check "--help succeeds" test "$status" -eq 0
+	run --version
+	check "--version names both versions" grep -q '^wxlli .* (LLVM 19\.' "$tmp/out"
+
+	error "unknown option" "unrecognized option '--nonsense'" --nonsense
+	error "option without its argument" "requires an argument" --extra-module
+	error "unknown memory" "must be secure, portable or fast" --memory=slow x.ll
+	error "unknown level" "must be -O0, -O1, -O2 or -O3" -O4 x.ll
+	error "level with a tail" "must be -O0" -O22 x.ll
+	error "--no-protect with secure memory" "needs --memory=fast" \
+		--no-protect "$ir/seven.ll"
+	error "--no-protect with portable memory" "needs --memory=fast" \
+		--memory=portable --no-protect "$ir/seven.ll"
+}
+
+test_bad_programs()
+{
+	local m=--memory=portable
+
+	error "missing file" "no.such.ll: No such file" "$m" "$ir/no.such.ll"
+	error "folder" "$ir: " "$m" "$ir"
+	error "syntax error" "syntax.ll:2:11: error: use of undefined value" \
+		"$m" "$ir/syntax.ll"
+	error "invalid IR" "invalid IR: Instruction does not dominate" \
+		"$m" "$ir/invalid.ll"
+	error "broken bitcode" "broken.bc: " "$m" "$ir/broken.bc"
+	error "nothing on standard input" "-: no function 'main'" "$m"
+	error "no main" "no_main.ll: no function 'main'" "$m" "$ir/no_main.ll"
+	error "entry that is not there" "no function 'begin'" \
+		"$m" --entry-function=begin "$ir/seven.ll"
+	error "entry of another type" "'wrong' is not an int" \
+		"$m" --entry-function=wrong "$ir/seven.ll"
+	error "unresolved symbol" "Symbol not found: no_such_function" \
+		"$m" "$ir/unresolved.ll"
+	error "program for another machine" "foreign.ll: .*target" "$m" "$ir/foreign.ll"
+	error "missing extra module" "gone.ll: No such file" \
+		"$m" --extra-module="$ir/gone.ll" "$ir/seven.ll"
+	error "extra module for another machine" "foreign_extra.ll: made for s390x" \
+		"$m" --extra-module="$ir/foreign_extra.ll" "$ir/seven.ll"
+	error "symbol defined twice" "'main' is defined in .*seven.ll and in" \
+		"$m" --extra-module="$ir/empty_main.ll" "$ir/seven.ll"
+}
+
+test_invocation()
+{
+	local m=--memory=portable
+
+	output "main's status" 7 "" "$m" "$ir/seven.ll"
+	output "another entry" 3 "" "$m" --entry-function=other "$ir/seven.ll" a b
+	output "main without a result" 3 "" "$m" "$ir/void_main.ll"
+	output "argv[0] is the file" 1 "$ir/argv0.ll" "$m" "$ir/argv0.ll"
+	cp "$ir/argv0.ll" "$ir/suffix.bc"
+	output "argv[0] without .bc" 1 "$ir/suffix" "$m" "$ir/suffix.bc"
+	output "--fake-argv0" 1 "me.bc" "$m" --fake-argv0=me.bc "$ir/suffix.bc"
+	stdin=$ir/argv0.ll
+	output "program on standard input" 1 "-" "$m"
+	output "the same with -" 3 "-" "$m" - a b
+	unset stdin
+	output "one dash is enough" 7 "" -memory=portable -O0 "$ir/seven.ll"
+	output "options end at the program" 2 "$ir/argv0.ll" \
+		"$m" "$ir/argv0.ll" --nonsense
+	output "-- ends options" 7 "" "$m" -- "$ir/seven.ll"
+	output "alignment beyond a page" 11 "" "$m" "$ir/aligned.ll"
+	output "modules that need each other" 21 "" \
+		"$m" --extra-module="$ir/extra.ll" "$ir/uses_extra.ll"
+	output "local names are a module's own" 111 "" "$m" \
+		--extra-module="$ir/names_global.ll" \
+		--extra-module="$ir/names_local.ll" "$ir/names_main.ll"
+	run "$m" "$ir/writes_code.ll"
+	check "a store into the own code ends by SIGSEGV" test "$status" -eq 139
+	run --memory=fast "$ir/writes_code.ll"
+	check "fast memory lets it through" test "$status" -eq 0
+}
+
+# Each way out of a program, and what runs on the way.
+test_lifecycle()
+{
+	local how
+
+	for how in return exit _exit abort; do
+		native lifecycle "$how" "two words"
+		same "$1: $how" --memory="$1" --fake-argv0="$demo/native/lifecycle" \
+			"$demo/lifecycle.ll" "$how" "two words"
+	done
+	native threads
+	same "$1: threads, a child, a thread that never ends" \
+		--memory="$1" "$demo/threads.ll"
+	run --memory="$1" --stats "$demo/threads.ll"
+	check "$1: one process has statistics" \
+		test "$(grep -c "^wxlli: at exit: pools" "$tmp/err")" -eq 1
+	check "$1: and says nothing else" \
+		test "$(grep -vc "^wxlli: at exit: " "$tmp/err")" -eq 0
+	check "$1: code under a running thread is not freed" \
+		test "$(grep -c "^wxlli: freed: " "$tmp/err")" -eq 0
+}
+
+test_program()
+{
+	local memory=$1 level=$2 name=$3 file
+
+	shift 3
+	file=$(echo "$demo/$name".[bl][cl])
+	native "$name" "$@"
+	same "$memory -O$level: $name" --memory="$memory" "-O$level" "$file" "$@"
+}
+
+test_programs()
+{
+	local level name
+
+	for level in 0 2; do
+		for name in recursion dispatch floats exceptions many; do
+			test_program "$1" "$level" $name
+		done
+		test_program "$1" "$level" varargs "two words" ""
+		test_program "$1" "$level" interp "$demo/primes.words"
+		native twomod
+		same "$1 -O$level: two modules" --memory="$1" "-O$level" \
+			--extra-module="$demo/twomod-other.bc" "$demo/twomod-main.bc"
+	done
+}
+
+test_stats()
+{
+	local sealed=1 name
+
+	[ "$1" != fast ] || sealed=0
+	run --memory="$1" --stats --extra-module="$demo/twomod-other.bc" \
+		"$demo/twomod-main.bc"
+	cp "$tmp/err" "$tmp/why"
+	check "$1: a pool for each module" test "$(counter "at exit" pools)" -eq 2
+	check "$1: no page stays open" test "$(counter "at exit" "pages open")" -eq 0
+	if [ $sealed -eq 1 ]; then
+		check "$1: code pages of both" test "$(counter "at exit" "pages code")" -ge 2
+	fi
+	check "$1: less than a page lost per pool and protection" \
+		test "$(counter "at exit" "bytes lost")" -lt $((6 * 4096))
+	check "$1: bytes are counted" \
+		test "$(counter "at exit" "bytes requested")" -gt 2000
+	check "$1: finalized more than once" \
+		test "$(counter "at exit" "finalize calls")" -gt 1
+	check "$1: few system calls" test "$(counter "at exit" "system calls")" -le 16
+	for name in pools allocations "bytes requested" "bytes lost" "pages open" \
+		    "pages code" "pages read-only" "pages data" "pages kept"; do
+		check "$1: freed: $name" test "$(counter freed "$name")" -eq 0
+	done
+}
+
+test_maps()
+{
+	local want=$2
+
+	run --memory="$1" "$demo/maps.ll"
+	check "$1: $3" grep -Eq "^code +[0-9a-f]+-[0-9a-f]+ $4" "$tmp/out"
+	check "$1: writable and executable mappings: status $want" \
+		test "$status" -eq "$want"
+}
+
+# limited LIMIT...: wxlli under a limit of the shell from now on
+limited()
+{
+	wxlli=$tmp/limited
+	printf '#!/bin/bash\nulimit %s && exec %q "$@"\n' "$*" "$tool" > "$wxlli"
+	chmod +x "$wxlli"
+}
+
+test_out_of_memory()
+{
+	local tool=$wxlli
+
+	error "$1: the window is full" "cannot allocate 3221225472 bytes of data" \
+		--memory="$1" "$ir/huge.ll"
+	limited -v 900000
+	error "$1: no address space for the window" "out of memory" \
+		--memory="$1" "$ir/seven.ll"
+	wxlli=$tool
+}
+
+test_memory()
+{
+	test_lifecycle "$1"
+	test_programs "$1"
+	test_stats "$1"
+	check "$1: several finalizes, of which only what is new is sealed" \
+		"$out/wxlli/finalize" "$1"
+	test_out_of_memory "$1"
+}
+
+test_no_module()
+{
+	error "secure memory without the module" \
+		"run 'modprobe wxpool', or use --memory=portable" "$ir/seven.ll"
+}
+
+test_portable()
+{
+	test_memory portable
+	test_maps portable 0 "code is private memory" "r-xp 00000000 00:00 0"
+}
+
+test_secure()
+{
+	local limit=/sys/module/wxpool/parameters/max_pages_per_context old
+
+	test_memory secure
+	test_maps secure 0 "code is a sealed view" "r-xs .*/dev/wxpool"
+	check "every attack is refused" "$demo/attack"
+	if [ -w $limit ]; then
+		old=$(cat $limit)
+		echo 2 > $limit
+		error "the module's limit" "cannot allocate .*max_pages_per_context" \
+			"$demo/many.bc"
+		echo "$old" > $limit
+	else
+		skip "the module's limit" "not root"
+	fi
+	output "and without it" 7 "" "$ir/seven.ll"
+	check "nothing is left: the module is unused" \
+		grep -qx 0 /sys/module/wxpool/refcnt
+}
+
+test_fast()
+{
+	test_memory fast
+	test_maps fast 1 "code is writable" "rwxp"
+	run --memory=fast --no-protect --stats "$ir/seven.ll"
+	check "--no-protect: fast memory runs" test "$status" -eq 7
+	check "--no-protect: protect was not called" \
+		test "$(counter "at exit" "protect calls")" -eq 0
+}
+
+test_device()
+{
+	if [ -e /dev/wxpool ]; then
+		skip "secure memory without the module" "the module is loaded"
+	else
+		test_no_module
+	fi
+	if [ -e /dev/wxpool ] || modprobe wxpool 2> /dev/null; then
+		test_secure
+	elif [ -d /var/lib/bed/run ]; then
+		result 1 "a guest of the test bed has the module wxpool"
+	else
+		skip "secure memory" "no module wxpool on this machine"
+	fi
+}
+
+# Two groups at once, each in a folder of its own.
+first_group()
+{
+	tmp=$(mktemp -d -p "$ir")
+	test_options
+	test_bad_programs
+	test_invocation
+	test_portable
+}
+
+second_group()
+{
+	tmp=$(mktemp -d -p "$ir")
+	test_device
+	test_fast
+}
+
+# A group that ends early counts as a failed test.
+all()
+{
+	local first second
+
+	second_group > "$ir/second" 2>&1 &
+	second=$!
+	first_group &
+	first=$!
+	wait $first || echo "not ok - the first group ended early"
+	wait $second || echo "not ok - the second group ended early" >> "$ir/second"
+	cat "$ir/second"
+}
+
+all | number
+exit "${PIPESTATUS[1]}"
