@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The module stays while anybody uses it, and can go and come back otherwise.
+ */
+#include <sys/stat.h>
+
+#include "wxpool_util.h"
+
+#define POOL	1
+#define MODULE	"/sys/module/wxpool"
+
+static int unload(void)
+{
+	return syscall(__NR_delete_module, "wxpool", O_NONBLOCK) ? -errno : 0;
+}
+
+static int load(void)
+{
+	const char *cmd = getenv("WXPOOL_LOAD");
+
+	return system(cmd ? cmd : "modprobe wxpool");
+}
+
+FIXTURE(module) {
+	int fd;
+};
+
+FIXTURE_SETUP(module)
+{
+	struct stat st;
+
+	if (stat(MODULE "/refcnt", &st))
+		SKIP(return, "wxpool is not loaded as a module");
+	if (geteuid())
+		SKIP(return, "only root can unload modules");
+	self->fd = wx_open();
+	ASSERT_GE(self->fd, 0);
+}
+
+FIXTURE_TEARDOWN(module)
+{
+	if (access(WX_DEV, F_OK))
+		load();
+}
+
+#define EXPECT_IN_USE() do {						\
+	EXPECT_EQ(-EAGAIN, unload());					\
+	EXPECT_EQ(0, access(WX_DEV, F_OK));				\
+} while (0)
+
+/* The last user is gone: it unloads, leaves nothing, and loads again. */
+#define EXPECT_UNUSED() do {						\
+	EXPECT_EQ(0, unload());						\
+	EXPECT_NE(0, access(WX_DEV, F_OK));				\
+	EXPECT_NE(0, access(MODULE, F_OK));				\
+	EXPECT_EQ(-ENOENT, wx_open());					\
+	ASSERT_EQ(0, load());						\
+	EXPECT_EQ(0, access(WX_DEV, F_OK));				\
+} while (0)
+
+TEST_F(module, open)
+{
+	int dup_fd = dup(self->fd);
+
+	EXPECT_IN_USE();
+	close(self->fd);
+	EXPECT_IN_USE();
+	close(dup_fd);
+	EXPECT_UNUSED();
+}
+
+TEST_F(module, with_pages)
+{
+	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 1));
+	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 1, 100));
+	EXPECT_IN_USE();
+	close(self->fd);
+	EXPECT_UNUSED();
+}
+
+/* A view is a user, of whichever kind and without the fd. */
+TEST_F(module, mapped)
+{
+	const int prots[] = { RW, RX, PROT_READ };
+	uint32_t val;
+	char *v;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		self->fd = i ? wx_open() : self->fd;
+		ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 90));
+		v = wx_view(self->fd, prots[i], 0, 1);
+		ASSERT_NE(MAP_FAILED, v);
+		close(self->fd);
+		EXPECT_IN_USE();
+		if (prots[i] == RX) {
+			EXPECT_EQ(0, try_exec(v, &val));
+			EXPECT_EQ(90, val);
+		}
+		ASSERT_EQ(0, munmap(v, PG(1)));
+		EXPECT_UNUSED();
+	}
+}
+
+/* Part of a view, or a copy of it at another place, is still a view. */
+TEST_F(module, mapped_in_part)
+{
+	char *v = wx_view(self->fd, RX, 0, 8), *to;
+
+	ASSERT_NE(MAP_FAILED, v);
+	close(self->fd);
+	ASSERT_EQ(0, munmap(v + PG(1), PG(7)));
+	EXPECT_IN_USE();
+	to = mremap(v, 0, PG(1), MREMAP_MAYMOVE);
+	ASSERT_NE(MAP_FAILED, to);
+	ASSERT_EQ(0, munmap(v, PG(1)));
+	EXPECT_IN_USE();
+	ASSERT_EQ(0, munmap(to, PG(1)));
+	EXPECT_UNUSED();
+}
+
+/* The views of a child that outlives its parent's interest */
+TEST_F(module, inherited)
+{
+	int go[2];
+	uint32_t val;
+	pid_t pid;
+	char *x;
+
+	ASSERT_EQ(0, pipe(go));
+	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 91));
+	x = wx_view(self->fd, RX, 0, 1);
+	ASSERT_NE(MAP_FAILED, x);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		close(self->fd);
+		close(go[1]);
+		wx_wait_step(go[0]);
+		CHILD_CHECK(!try_exec(x, &val) && val == 91);
+		_exit(0);
+	}
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	close(self->fd);
+	munmap(x, PG(1));
+	EXPECT_IN_USE();
+	close(go[1]);
+	close(go[0]);
+	EXPECT_EQ(0, wx_wait(pid));
+	EXPECT_UNUSED();
+}
+
+/* An fd on its way from one process to another */
+TEST_F(module, in_a_socket)
+{
+	int pair[2];
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 4));
+	ASSERT_EQ(0, wx_send_fd(pair[0], self->fd));
+	close(self->fd);
+	EXPECT_IN_USE();
+	close(pair[0]);
+	close(pair[1]);
+	/* Sockets may be taken apart by a kernel thread. */
+	while (unload() == -EAGAIN)
+		usleep(1000);
+	EXPECT_NE(0, access(WX_DEV, F_OK));
+	ASSERT_EQ(0, load());
+}
+
+/* A process that is killed leaves nothing behind. */
+TEST_F(module, killed_user)
+{
+	int ready[2];
+	pid_t pid;
+	char *x;
+
+	close(self->fd);
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		int fd = wx_open();
+
+		CHILD_CHECK(fd >= 0 && !wx_make_code(fd, POOL, 0, 92));
+		CHILD_CHECK(!wx_alloc(fd, 2, 1, 50));
+		x = wx_view(fd, RX, 0, 1);
+		CHILD_CHECK(x != MAP_FAILED && !try_exec(x, NULL));
+		wx_step(ready[1]);
+		for (;;)
+			pause();
+	}
+	ASSERT_EQ(0, wx_wait_step(ready[0]));
+	EXPECT_IN_USE();
+	kill(pid, SIGKILL);
+	EXPECT_EQ(256 + SIGKILL, wx_wait(pid));
+	EXPECT_UNUSED();
+}
+
+/* Whatever is wrong with them, the limits come from the load. */
+TEST_F(module, limits_after_reload)
+{
+	struct wxpool_info info;
+	long context, user;
+
+	close(self->fd);
+	context = wx_read_long(WX_PARAM_DIR "max_pages_per_context");
+	ASSERT_EQ(0, wx_write_file(WX_PARAM_DIR "max_pages_per_context", "7"));
+	EXPECT_UNUSED();
+	self->fd = wx_open();
+	ASSERT_GE(self->fd, 0);
+	ASSERT_EQ(0, wx_info(self->fd, &info));
+	user = wx_read_long(WX_PARAM_DIR "max_pages_per_user");
+	EXPECT_EQ(context, wx_read_long(WX_PARAM_DIR "max_pages_per_context"));
+	EXPECT_EQ((uint64_t)context * wx_page_size, info.context_limit);
+	EXPECT_EQ((uint64_t)user * wx_page_size, info.user_limit);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,858 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pins: references to a page that outlive the mapping they were taken through.
+ * A page that somebody could still write cannot be sealed: EBUSY, and nothing
+ * has changed; once the pin is gone, it can. And the kernel's own ways to write
+ * another process's memory end at sealed pages.
+ */
+#include <linux/aio_abi.h>
+#include <linux/fuse.h>
+#include <linux/io_uring.h>
+#include <pthread.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include "wxpool_util.h"
+
+#define POOL	1
+#define NR	4		/* pages of the fixture, of which page 1 is pinned */
+#define PINNED	1
+
+FIXTURE(pin) {
+	int fd;
+	char *w, *x;
+};
+
+/* NR open pages with a function each, in a W and an X view */
+#define OPEN_PAGES() do {						\
+	self->fd = wx_open();						\
+	if (self->fd == -ENOENT)					\
+		SKIP(return, "no " WX_DEV ": modprobe wxpool first");	\
+	ASSERT_GE(self->fd, 0);						\
+	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, NR));			\
+	self->w = wx_view(self->fd, RW, 0, NR);				\
+	self->x = wx_view(self->fd, RX, 0, NR);				\
+	ASSERT_NE(MAP_FAILED, self->w);					\
+	ASSERT_NE(MAP_FAILED, self->x);					\
+	wx_emit_pages(self->w, NR, 100);				\
+} while (0)
+
+FIXTURE_SETUP(pin)
+{
+	OPEN_PAGES();
+}
+
+FIXTURE_TEARDOWN(pin)
+{
+}
+
+/*
+ * While PINNED is held no vector with it is sealed, and all its pages, also
+ * those that were visited before it, are OPEN, mapped and with their content.
+ */
+#define EXPECT_BUSY() do {						\
+	struct wxpool_range _r[2];					\
+	int _i;								\
+									\
+	EXPECT_EQ(-EBUSY, wx_protect(self->fd, POOL, 0, NR,		\
+				     WXPOOL_PROT_X));			\
+	EXPECT_EQ(-EBUSY, wx_protect(self->fd, POOL, PINNED, 1,		\
+				     WXPOOL_PROT_R));			\
+	_r[0] = wx_range(2, 2, WXPOOL_PROT_X, NULL);			\
+	_r[1] = wx_range(0, 2, WXPOOL_PROT_R, self->x);			\
+	EXPECT_EQ(-EBUSY, wx_protect_vec(self->fd, POOL, _r, 2));	\
+	EXPECT_STAT(self->fd, 1, NR, 0, 0, 0);				\
+	EXPECT_EQ(RX, wx_vma_prot(self->x));				\
+	for (_i = 0; _i < NR; _i++) {					\
+		EXPECT_EQ(SIGBUS, try_read(self->x + PG(_i)));		\
+		EXPECT_EQ(0, try_write(self->w + PG(_i) + 128, 5));	\
+		EXPECT_EQ(5, self->w[PG(_i) + 128]);			\
+	}								\
+} while (0)
+
+/* The pin is gone: everything is sealed, with what was written last. */
+#define EXPECT_SEALABLE() do {						\
+	uint32_t _val;							\
+	int _i;								\
+									\
+	EXPECT_EQ(0, wx_protect_wait(self->fd, POOL, 0, NR,		\
+				     WXPOOL_PROT_X));			\
+	EXPECT_STAT(self->fd, 1, 0, 0, NR, 0);				\
+	for (_i = 0; _i < NR; _i++) {					\
+		EXPECT_EQ(0, try_exec(self->x + PG(_i), &_val));	\
+		EXPECT_EQ(100 + _i, _val);				\
+		EXPECT_EQ(5, self->x[PG(_i) + 128]);			\
+		EXPECT_EQ(SIGBUS, try_write(self->w + PG(_i), 0));	\
+	}								\
+} while (0)
+
+/* ------------------------------------------------------------------ pipes */
+
+TEST_F(pin, vmsplice)
+{
+	struct iovec iov = { self->w + PG(PINNED), PG(1) };
+	char buf[64 * 1024];
+	int p[2];
+
+	ASSERT_EQ(0, pipe(p));
+	ASSERT_EQ(PG(1), vmsplice(p[1], &iov, 1, 0));
+	EXPECT_BUSY();
+	ASSERT_EQ(PG(1), read(p[0], buf, PG(1)));
+	EXPECT_SEALABLE();
+}
+
+/* A pipe's page given away (GIFT) cannot be stolen from its pool either. */
+TEST_F(pin, vmsplice_gift)
+{
+	struct iovec iov = { self->w + PG(PINNED), PG(1) };
+	int p[2], tmp;
+
+	tmp = memfd_create("steal", 0);
+	ASSERT_GE(tmp, 0);
+	ASSERT_EQ(0, pipe(p));
+	ASSERT_EQ(PG(1), vmsplice(p[1], &iov, 1, SPLICE_F_GIFT));
+	EXPECT_BUSY();
+	ASSERT_EQ(PG(1), splice(p[0], NULL, tmp, NULL, PG(1), SPLICE_F_MOVE));
+	EXPECT_SEALABLE();
+	EXPECT_EQ(1, pwrite(tmp, "\xcc", 1, 0));
+	EXPECT_EQ(0, try_exec(self->x + PG(PINNED), NULL));
+}
+
+/* What is sealed may be read through a pipe, and freed meanwhile. */
+TEST_F(pin, vmsplice_of_sealed)
+{
+	struct iovec iov = { self->x, PG(2) };
+	char buf[64 * 1024];
+	int p[2];
+
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, NR, WXPOOL_PROT_X));
+	ASSERT_EQ(0, pipe(p));
+	ASSERT_EQ(PG(2), vmsplice(p[1], &iov, 1, 0));
+	EXPECT_EQ(0, wx_free(self->fd, POOL));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, NR));
+	/* New pages, and not those in the pipe */
+	EXPECT_EQ(0, self->w[0]);
+	memset(self->w, 0x77, PG(2));
+	ASSERT_EQ(PG(2), read(p[0], buf, PG(2)));
+	EXPECT_NE(0x77, buf[0]);
+	EXPECT_EQ(0, wx_protect(self->fd, POOL, 0, NR, WXPOOL_PROT_X));
+}
+
+/* A pin in another context's or process's hands is as good as one's own. */
+TEST_F(pin, vmsplice_by_another_thread_group)
+{
+	struct iovec iov = { self->w + PG(PINNED), PG(1) };
+	int p[2], go[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(p));
+	ASSERT_EQ(0, pipe(go));
+	ASSERT_EQ(PG(1), vmsplice(p[1], &iov, 1, 0));
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		close(go[1]);
+		wx_wait_step(go[0]);
+		_exit(0);
+	}
+	close(p[0]);
+	close(p[1]);
+	EXPECT_BUSY();
+	close(go[1]);
+	close(go[0]);
+	ASSERT_EQ(0, wx_wait(pid));
+	EXPECT_SEALABLE();
+}
+
+/* --------------------------------------------------------------- io_uring */
+
+struct ring {
+	int fd;
+	char *rings;
+	size_t rings_size;
+	struct io_uring_sqe *sqes;
+	struct io_uring_cqe *cqes;
+	unsigned int *sq_tail, *sq_mask, *sq_array, *cq_head, *cq_tail, *cq_mask;
+};
+
+static int ring_init(struct ring *ring)
+{
+	struct io_uring_params p = { 0 };
+	char *rings;
+
+	ring->fd = syscall(__NR_io_uring_setup, 4, &p);
+	if (ring->fd < 0)
+		return -errno;
+	if (!(p.features & IORING_FEAT_SINGLE_MMAP))
+		return -EOPNOTSUPP;
+	ring->rings_size = p.cq_off.cqes +
+			   p.cq_entries * sizeof(struct io_uring_cqe);
+	rings = mmap(NULL, ring->rings_size, RW, MAP_SHARED, ring->fd,
+		     IORING_OFF_SQ_RING);
+	ring->sqes = mmap(NULL, PG(1), RW, MAP_SHARED, ring->fd,
+			  IORING_OFF_SQES);
+	if (rings == MAP_FAILED || (void *)ring->sqes == MAP_FAILED)
+		return -errno;
+	ring->rings = rings;
+	ring->sq_tail = (void *)(rings + p.sq_off.tail);
+	ring->sq_mask = (void *)(rings + p.sq_off.ring_mask);
+	ring->sq_array = (void *)(rings + p.sq_off.array);
+	ring->cq_head = (void *)(rings + p.cq_off.head);
+	ring->cq_tail = (void *)(rings + p.cq_off.tail);
+	ring->cq_mask = (void *)(rings + p.cq_off.ring_mask);
+	ring->cqes = (void *)(rings + p.cq_off.cqes);
+	return 0;
+}
+
+static void ring_close(struct ring *ring)
+{
+	munmap(ring->rings, ring->rings_size);
+	munmap(ring->sqes, PG(1));
+	close(ring->fd);
+}
+
+static int ring_register(struct ring *ring, void *p, size_t len)
+{
+	struct iovec iov = { p, len };
+
+	return syscall(__NR_io_uring_register, ring->fd,
+		       IORING_REGISTER_BUFFERS, &iov, 1) ? -errno : 0;
+}
+
+static int ring_unregister(struct ring *ring)
+{
+	return syscall(__NR_io_uring_register, ring->fd,
+		       IORING_UNREGISTER_BUFFERS, NULL, 0) ? -errno : 0;
+}
+
+static void ring_submit(struct ring *ring, struct io_uring_sqe *sqe)
+{
+	unsigned int slot = *ring->sq_tail & *ring->sq_mask;
+
+	ring->sqes[slot] = *sqe;
+	ring->sq_array[slot] = slot;
+	__atomic_store_n(ring->sq_tail, *ring->sq_tail + 1, __ATOMIC_RELEASE);
+	syscall(__NR_io_uring_enter, ring->fd, 1, 0, 0, NULL, 0);
+}
+
+static int ring_wait(struct ring *ring)
+{
+	unsigned int head = *ring->cq_head;
+	int res;
+
+	if (head == __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE))
+		syscall(__NR_io_uring_enter, ring->fd, 0, 1,
+			IORING_ENTER_GETEVENTS, NULL, 0);
+	res = ring->cqes[head & *ring->cq_mask].res;
+	__atomic_store_n(ring->cq_head, head + 1, __ATOMIC_RELEASE);
+	return res;
+}
+
+/* Stores @len bytes from @fd at @to, through the fixed buffer 0 */
+static int ring_read_fixed(struct ring *ring, int fd, void *to, unsigned int len)
+{
+	struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_READ_FIXED,
+		.fd = fd, .addr = (uintptr_t)to, .len = len,
+	};
+
+	ring_submit(ring, &sqe);
+	return ring_wait(ring);
+}
+
+#define RING_OR_SKIP(ring) do {						\
+	int _ret = ring_init(ring);					\
+									\
+	if (_ret)							\
+		SKIP(return, "io_uring: %s", strerror(-_ret));		\
+} while (0)
+
+/* Kernels up to 6.4 take no fixed buffer in a mapping of any file. */
+#define REGISTER_OR_SKIP(ring, p, len) do {				\
+	int _ret = ring_register(ring, p, len);				\
+									\
+	if (_ret == -EOPNOTSUPP)					\
+		SKIP(return, "no fixed buffers in file mappings");	\
+	ASSERT_EQ(0, _ret);						\
+} while (0)
+
+TEST_F(pin, io_uring_fixed_buffer)
+{
+	int zero = open("/dev/zero", O_RDONLY);
+	struct ring ring;
+
+	ASSERT_GE(zero, 0);
+	RING_OR_SKIP(&ring);
+	REGISTER_OR_SKIP(&ring, self->w + PG(PINNED), PG(1));
+	EXPECT_BUSY();
+	/* The pin is a live one: this stores without any mapping. */
+	self->w[PG(PINNED) + 512] = 1;
+	EXPECT_EQ(8, ring_read_fixed(&ring, zero, self->w + PG(PINNED) + 512, 8));
+	EXPECT_EQ(0, self->w[PG(PINNED) + 512]);
+	EXPECT_BUSY();
+	EXPECT_EQ(0, ring_unregister(&ring));
+	EXPECT_SEALABLE();
+}
+
+/* A ring that is closed with its buffers registered lets go of them. */
+TEST_F(pin, io_uring_closed)
+{
+	struct ring ring;
+
+	RING_OR_SKIP(&ring);
+	REGISTER_OR_SKIP(&ring, self->w + PG(PINNED), PG(1));
+	EXPECT_BUSY();
+	ring_close(&ring);
+	EXPECT_SEALABLE();
+}
+
+/* Buffers that are to be written cannot be registered over sealed pages. */
+TEST_F(pin, io_uring_over_sealed)
+{
+	struct ring ring;
+	char *plain = mmap(NULL, PG(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	RING_OR_SKIP(&ring);
+	ASSERT_EQ(0, ring_register(&ring, plain, PG(1)));
+	ASSERT_EQ(0, ring_unregister(&ring));
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 2, WXPOOL_PROT_X));
+	EXPECT_NE(0, ring_register(&ring, self->x, PG(1)));
+	EXPECT_NE(0, ring_register(&ring, self->w, PG(1)));
+	EXPECT_NE(0, ring_register(&ring, self->w, PG(NR)));
+}
+
+/*
+ * FREE with a pin: the pinned page leaves the pool, and what comes to its
+ * offset is another page, which the pin does not reach.
+ */
+TEST_F(pin, pin_outlives_free)
+{
+	int zero = open("/dev/zero", O_RDONLY);
+	struct ring ring;
+	uint32_t val;
+
+	ASSERT_GE(zero, 0);
+	RING_OR_SKIP(&ring);
+	REGISTER_OR_SKIP(&ring, self->w, PG(1));
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	EXPECT_EQ(SIGBUS, try_read(self->w));
+	ASSERT_EQ(0, wx_make_code(self->fd, 2, 0, 55));
+	EXPECT_EQ(0, try_exec(self->x, &val));
+	EXPECT_EQ(55, val);
+	EXPECT_EQ((int)PG(1), ring_read_fixed(&ring, zero, self->w, PG(1)));
+	EXPECT_EQ(0, try_exec(self->x, &val));
+	EXPECT_EQ(55, val);
+	EXPECT_EQ(0, ring_unregister(&ring));
+	EXPECT_EQ(0, wx_free(self->fd, 2));
+}
+
+/* The same through a read that waits for data while the page is sealed */
+TEST_F(pin, io_uring_read_across_seal)
+{
+	struct io_uring_sqe sqe = { .opcode = IORING_OP_READ };
+	struct ring ring;
+	int p[2];
+
+	RING_OR_SKIP(&ring);
+	ASSERT_EQ(0, pipe(p));
+	sqe.fd = p[0];
+	sqe.addr = (uintptr_t)self->w + 64;
+	sqe.len = 64;
+	sqe.off = -1;
+	ring_submit(&ring, &sqe);
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 1, WXPOOL_PROT_X));
+	ASSERT_EQ(64, write(p[1], self->w + PG(1), 64));
+	EXPECT_EQ(-EFAULT, ring_wait(&ring));
+	EXPECT_EQ(0, self->x[64]);
+	EXPECT_EQ(0, try_exec(self->x, NULL));
+}
+
+/* ------------------------------------------------------- direct I/O (FUSE) */
+
+/*
+ * A file system of one file, "f", whose server answers a read when the test
+ * says so. A read with O_DIRECT pins its buffer for as long as that takes. The
+ * server is a process of its own, as the test's exit waits for its answers.
+ */
+struct fuse {
+	int dev;		/* the server's end */
+	char dir[32];
+	int asked[2];		/* the server has got a READ */
+	int answer[2];		/* ... and may answer it */
+};
+
+#define FUSE_BUF	(128 * 1024)
+#define FUSE_CONTENT	0xe7
+
+static void fuse_attr(struct fuse_attr *attr, uint64_t ino)
+{
+	attr->ino = ino;
+	attr->mode = ino == 1 ? S_IFDIR | 0755 : S_IFREG | 0644;
+	attr->size = ino == 1 ? 0 : 1 << 20;
+	attr->nlink = 1;
+	attr->blksize = 4096;
+}
+
+static void fuse_reply(struct fuse *f, uint64_t unique, int err, void *data,
+		       size_t len)
+{
+	struct fuse_out_header out = {
+		.len = sizeof(out) + (err ? 0 : len),
+		.error = err, .unique = unique,
+	};
+	struct iovec iov[2] = { { &out, sizeof(out) }, { data, err ? 0 : len } };
+
+	if (writev(f->dev, iov, 2) < 0 && errno != ENOENT)
+		perror("# fuse reply");
+}
+
+static void fuse_handle(struct fuse *f, struct fuse_in_header *in, void *arg,
+			char *content)
+{
+	union {
+		struct fuse_init_out init;
+		struct fuse_entry_out entry;
+		struct fuse_attr_out attr;
+		struct fuse_open_out open;
+	} out = { 0 };
+
+	switch (in->opcode) {
+	case FUSE_INIT:
+		out.init.major = FUSE_KERNEL_VERSION;
+		out.init.minor = ((struct fuse_init_in *)arg)->minor;
+		if (out.init.minor > FUSE_KERNEL_MINOR_VERSION)
+			out.init.minor = FUSE_KERNEL_MINOR_VERSION;
+		out.init.max_write = 65536;
+		out.init.max_readahead = 65536;
+		fuse_reply(f, in->unique, 0, &out.init, sizeof(out.init));
+		return;
+	case FUSE_LOOKUP:
+		out.entry.nodeid = 2;
+		out.entry.attr_valid = out.entry.entry_valid = 1000;
+		fuse_attr(&out.entry.attr, 2);
+		fuse_reply(f, in->unique, 0, &out.entry, sizeof(out.entry));
+		return;
+	case FUSE_GETATTR:
+		out.attr.attr_valid = 1000;
+		fuse_attr(&out.attr.attr, in->nodeid);
+		fuse_reply(f, in->unique, 0, &out.attr, sizeof(out.attr));
+		return;
+	case FUSE_OPEN:
+		fuse_reply(f, in->unique, 0, &out.open, sizeof(out.open));
+		return;
+	case FUSE_READ:
+		wx_step(f->asked[1]);
+		wx_wait_step(f->answer[0]);
+		fuse_reply(f, in->unique, 0, content,
+			   ((struct fuse_read_in *)arg)->size);
+		return;
+	case FUSE_FORGET:
+	case FUSE_INTERRUPT:
+		return;
+	case FUSE_FLUSH:
+	case FUSE_RELEASE:
+		fuse_reply(f, in->unique, 0, NULL, 0);
+		return;
+	default:
+		fuse_reply(f, in->unique, -ENOSYS, NULL, 0);
+	}
+}
+
+static void fuse_server(struct fuse *f)
+{
+	static char buf[FUSE_BUF], content[FUSE_BUF];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	memset(content, FUSE_CONTENT, sizeof(content));
+	while (read(f->dev, buf, sizeof(buf)) > 0)
+		fuse_handle(f, (void *)buf, buf + sizeof(struct fuse_in_header),
+			    content);
+	_exit(0);
+}
+
+static int fuse_start(struct fuse *f)
+{
+	char opts[64];
+	pid_t pid;
+
+	f->dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (f->dev < 0) {
+		if (system("modprobe -q fuse"))
+			return -ENODEV;
+		f->dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	}
+	if (f->dev < 0)
+		return -errno;
+	strcpy(f->dir, "/tmp/wxpool.XXXXXX");
+	if (!mkdtemp(f->dir) || pipe(f->asked) || pipe(f->answer))
+		return -errno;
+	snprintf(opts, sizeof(opts), "fd=%d,rootmode=40000,user_id=0,group_id=0",
+		 f->dev);
+	if (mount("wxpool-test", f->dir, "fuse", 0, opts))
+		return -errno;
+	pid = fork();
+	if (!pid)
+		fuse_server(f);
+	close(f->dev);
+	return pid < 0 ? -errno : 0;
+}
+
+/* The file, or a negative errno; nothing is left of the mount but the fd. */
+static int fuse_open(struct fuse *f)
+{
+	char path[64];
+	int fd, ret = fuse_start(f);
+
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "%s/f", f->dir);
+	fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		fd = -errno;
+	umount2(f->dir, MNT_DETACH);
+	rmdir(f->dir);
+	return fd;
+}
+
+struct read_args {
+	int fd;
+	void *to;
+	size_t len;
+	ssize_t ret;
+};
+
+static void *read_thread(void *arg)
+{
+	struct read_args *r = arg;
+
+	r->ret = pread(r->fd, r->to, r->len, 0);
+	if (r->ret < 0)
+		r->ret = -errno;
+	return NULL;
+}
+
+FIXTURE(dio) {
+	int fd, file;
+	char *w, *x;
+	struct fuse fuse;
+};
+
+/* The server is forked off before there is a context that it would inherit. */
+FIXTURE_SETUP(dio)
+{
+	self->file = fuse_open(&self->fuse);
+	if (self->file < 0)
+		SKIP(return, "no FUSE: %s", strerror(-self->file));
+	OPEN_PAGES();
+}
+
+FIXTURE_TEARDOWN(dio)
+{
+}
+
+TEST_F(dio, read_in_flight)
+{
+	struct read_args r = { .fd = self->file, .len = 512 };
+	pthread_t t;
+
+	/* Beyond the code, so that it can be run afterwards */
+	r.to = self->w + PG(PINNED) + 1024;
+	ASSERT_EQ(0, pthread_create(&t, NULL, read_thread, &r));
+	ASSERT_EQ(0, wx_wait_step(self->fuse.asked[0]));
+	EXPECT_BUSY();
+	ASSERT_EQ(0, wx_step(self->fuse.answer[1]));
+	ASSERT_EQ(0, pthread_join(t, NULL));
+	EXPECT_EQ(512, r.ret);
+	EXPECT_EQ(FUSE_CONTENT, (unsigned char)self->w[PG(PINNED) + 1024]);
+	EXPECT_EQ(FUSE_CONTENT, (unsigned char)self->w[PG(PINNED) + 1535]);
+	EXPECT_SEALABLE();
+	EXPECT_EQ(FUSE_CONTENT, (unsigned char)self->x[PG(PINNED) + 1024]);
+
+	/* And the other way round: none begins once the page is sealed. */
+	ASSERT_EQ(0, wx_step(self->fuse.answer[1]));
+	EXPECT_EQ(-1, pread(self->file, self->w + PG(PINNED), 512, 0));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, pread(self->file, self->x + PG(PINNED), 512, 0));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(0, try_exec(self->x + PG(PINNED), NULL));
+}
+
+/* FREE with direct I/O in flight: the data goes to the page that was. */
+TEST_F(dio, free_in_flight)
+{
+	struct read_args r = { .fd = self->file, .to = self->w, .len = 4096 };
+	uint32_t val;
+	pthread_t t;
+
+	ASSERT_EQ(0, pthread_create(&t, NULL, read_thread, &r));
+	ASSERT_EQ(0, wx_wait_step(self->fuse.asked[0]));
+	EXPECT_EQ(0, wx_free(self->fd, POOL));
+	ASSERT_EQ(0, wx_make_code(self->fd, 2, 0, 56));
+	ASSERT_EQ(0, wx_step(self->fuse.answer[1]));
+	ASSERT_EQ(0, pthread_join(t, NULL));
+	EXPECT_EQ(4096, r.ret);
+	EXPECT_EQ(0, try_exec(self->x, &val));
+	EXPECT_EQ(56, val);
+}
+
+/* Writing sealed pages out, which only reads them, is fine. */
+TEST_F(dio, write_from_sealed)
+{
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, NR, WXPOOL_PROT_X));
+	/* The server knows no WRITE; that it is asked shows it got so far. */
+	EXPECT_EQ(-1, pwrite(self->file, self->x, 4096, 0));
+	EXPECT_EQ(ENOSYS, errno);
+	EXPECT_EQ(0, try_exec(self->x, NULL));
+}
+
+/* --------------------------------------------- direct I/O on a real device */
+
+/* A block device that takes O_DIRECT and whose first sectors may be read */
+static int open_block_device(void)
+{
+	static const char * const names[] = {
+		"/dev/vda", "/dev/vdb", "/dev/sda", "/dev/nvme0n1",
+	};
+	unsigned int i;
+	int fd;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		fd = open(names[i], O_RDONLY | O_DIRECT);
+		if (fd >= 0)
+			return fd;
+	}
+	return -ENODEV;
+}
+
+/* A loop device over a file of 0xa5; the file is unlinked at once. */
+static int open_loop(void)
+{
+	char path[] = "/tmp/wxpool-loop.XXXXXX", cmd[128], dev[64] = "";
+	char block[4096];
+	int tmp = mkstemp(path), fd = -ENODEV, i;
+	FILE *p;
+
+	if (tmp < 0)
+		return -errno;
+	memset(block, 0xa5, sizeof(block));
+	for (i = 0; i < 64; i++)
+		if (write(tmp, block, sizeof(block)) != sizeof(block))
+			goto out;
+	snprintf(cmd, sizeof(cmd),
+		 "modprobe -q loop; losetup --show -f %s 2>/dev/null", path);
+	p = popen(cmd, "r");
+	if (p) {
+		if (fscanf(p, "%63s", dev) == 1)
+			fd = open(dev, O_RDONLY | O_DIRECT);
+		pclose(p);
+	}
+	if (fd >= 0) {
+		snprintf(cmd, sizeof(cmd), "losetup -d %s", dev);
+		if (system(cmd))
+			perror("# losetup");	/* goes at the last close */
+	}
+out:
+	close(tmp);
+	unlink(path);
+	return fd < 0 ? -ENODEV : fd;
+}
+
+/*
+ * AIO in flight while the page is sealed: each seal is refused or the read had
+ * ended, and what is sealed stays as it was then.
+ */
+TEST_F(pin, aio_race)
+{
+	aio_context_t aio = 0;
+	struct io_event event;
+	struct iocb cb, *cbs = &cb;
+	int dev, i, busy = 0;
+	char snap[4096];
+
+	dev = open_loop();
+	if (dev < 0)
+		dev = open_block_device();
+	if (dev < 0)
+		SKIP(return, "no block device for O_DIRECT");
+	if (syscall(__NR_io_setup, 4, &aio))
+		SKIP(return, "no AIO: %s", strerror(errno));
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	for (i = 0; i < 200; i++) {
+		ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 1));
+		cb = (struct iocb) {
+			.aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = dev,
+			.aio_buf = (uintptr_t)self->w, .aio_nbytes = 4096,
+		};
+		ASSERT_EQ(1, syscall(__NR_io_submit, aio, 1, &cbs));
+		while (wx_protect(self->fd, POOL, 0, 1, WXPOOL_PROT_X) == -EBUSY)
+			busy++;
+		memcpy(snap, self->x, 4096);
+		ASSERT_EQ(1, syscall(__NR_io_getevents, aio, 1, 1, &event, NULL));
+		ASSERT_EQ(0, memcmp(snap, self->x, 4096));
+		ASSERT_EQ(4096, event.res);
+		ASSERT_EQ(0, wx_free(self->fd, POOL));
+	}
+	TH_LOG("%d seals were refused in 200 rounds", busy);
+}
+
+/* --------------------------------------------- writing for another process */
+
+TEST_F(pin, process_vm_writev)
+{
+	char byte = (char)0xcc, *x = self->x;
+	struct iovec local = { &byte, 1 }, remote = { self->w + 200, 1 };
+
+	ASSERT_EQ(1, process_vm_writev(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_EQ((char)0xcc, self->w[200]);
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, NR, WXPOOL_PROT_X));
+	EXPECT_EQ(-1, process_vm_writev(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_EQ(EFAULT, errno);
+	remote.iov_base = x + 201;
+	EXPECT_EQ(-1, process_vm_writev(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ((char)0xcc, x[200]);
+	EXPECT_EQ(0, x[201]);
+	remote.iov_base = x;
+	EXPECT_EQ(1, process_vm_readv(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_EQ(x[0], byte);
+}
+
+TEST_F(pin, proc_self_mem)
+{
+	int mem = open("/proc/self/mem", O_RDWR), i;
+	char *plain = mmap(NULL, PG(1), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
+	char *r = wx_view(self->fd, PROT_READ, 0, NR), byte;
+	bool force;
+
+	ASSERT_GE(mem, 0);
+	ASSERT_NE(MAP_FAILED, plain);
+	ASSERT_NE(MAP_FAILED, r);
+	/*
+	 * What it does to plain memory that is mapped for reading only: it is
+	 * written, unless proc_mem.force_override= says that it must not be.
+	 */
+	force = pwrite(mem, "\xcc", 1, (off_t)(uintptr_t)plain) == 1;
+	ASSERT_EQ(force ? (char)0xcc : 0, plain[0]);
+	if (!force)
+		TH_LOG("this kernel's /proc/self/mem overrides no protection");
+	ASSERT_EQ(1, pwrite(mem, "\xcc", 1, (off_t)(uintptr_t)self->w + 200));
+	EXPECT_EQ((char)0xcc, self->w[200]);
+	/* Also while the view is not writable at the moment: it is a W view. */
+	ASSERT_EQ(0, wx_mprotect(self->w, NR, PROT_READ));
+	if (pwrite(mem, "\x05", 1, (off_t)(uintptr_t)self->w + 128) == 1)
+		EXPECT_EQ(5, self->w[128]);
+
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 2, WXPOOL_PROT_X));
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 2, 1, WXPOOL_PROT_R));
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(-1, pwrite(mem, "", 1, (off_t)(uintptr_t)self->x + PG(i)));
+		EXPECT_EQ(-1, pwrite(mem, "", 1, (off_t)(uintptr_t)r + PG(i)));
+		EXPECT_EQ(-1, pwrite(mem, "", 1, (off_t)(uintptr_t)self->w + PG(i)));
+		EXPECT_EQ(1, pread(mem, &byte, 1, (off_t)(uintptr_t)r + PG(i)));
+		EXPECT_EQ(r[PG(i)], byte);
+	}
+	/* Without access at the moment, it is still no way in to write. */
+	ASSERT_EQ(0, wx_mprotect(self->x, NR, PROT_NONE));
+	ASSERT_EQ(0, wx_mprotect(r, NR, PROT_NONE));
+	EXPECT_EQ(-1, pwrite(mem, "", 1, (off_t)(uintptr_t)self->x));
+	EXPECT_EQ(-1, pwrite(mem, "", 1, (off_t)(uintptr_t)r));
+	EXPECT_EQ(force ? 1 : -1,
+		  pread(mem, &byte, 1, (off_t)(uintptr_t)self->x));
+	ASSERT_EQ(0, wx_mprotect(self->x, NR, RX));
+	EXPECT_EQ(0, try_exec(self->x, NULL));
+}
+
+/*
+ * A page mapped by a forced read must not stay behind with more rights than
+ * its view has. (A kernel without forced reads has nothing to leave behind.)
+ */
+TEST_F(pin, forced_read_then_exec)
+{
+	int mem = open("/proc/self/mem", O_RDWR);
+	char byte, *x = self->x;
+
+	ASSERT_GE(mem, 0);
+	/* Of the OPEN page, through an X view */
+	ASSERT_EQ(0, wx_mprotect(x, NR, PROT_NONE));
+	EXPECT_EQ(-1, pread(mem, &byte, 1, (off_t)(uintptr_t)x));
+	ASSERT_EQ(0, wx_mprotect(x, NR, RX));
+	EXPECT_EQ(SIGBUS, try_exec(x, NULL));
+	/* Of the OPEN page, through a W view without access, then sealed */
+	ASSERT_EQ(0, wx_mprotect(self->w, NR, PROT_NONE));
+	if (pread(mem, &byte, 1, (off_t)(uintptr_t)self->w) != 1)
+		TH_LOG("no forced reads here");
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 1, WXPOOL_PROT_X));
+	EXPECT_EQ(-1, pread(mem, &byte, 1, (off_t)(uintptr_t)self->w));
+	ASSERT_EQ(0, wx_mprotect(self->w, NR, RW));
+	EXPECT_EQ(SIGBUS, try_write(self->w, 0));
+	EXPECT_EQ(0, try_exec(x, NULL));
+}
+
+static void traced_child(int fd, char *w)
+{
+	CHILD_CHECK(!ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+	raise(SIGSTOP);
+	/* Sealed at the tracer's word; the views stay where they are. */
+	CHILD_CHECK(!wx_protect(fd, POOL, 0, NR, WXPOOL_PROT_X));
+	raise(SIGSTOP);
+	_exit(try_write(w, 0) == SIGBUS ? 0 : 1);
+}
+
+/*
+ * A debugger, which is another process: it reads code, and cannot set a
+ * breakpoint in it.
+ */
+TEST_F(pin, ptrace)
+{
+	char *plain = mmap(NULL, PG(1), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
+	long word, open_word;
+	int status;
+	pid_t pid;
+
+	ASSERT_NE(MAP_FAILED, plain);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		/* A context of the child's own, at the same addresses */
+		int fd = wx_open();
+
+		CHILD_CHECK(fd >= 0 && !wx_alloc(fd, POOL, 0, NR));
+		CHILD_CHECK(!wx_view_at(fd, RW, 0, NR, self->w));
+		CHILD_CHECK(!wx_view_at(fd, RX, 0, NR, self->x));
+		wx_emit_pages(self->w, NR, 100);
+		traced_child(fd, self->w);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	/* Plain memory without write access, a W view, an X view of OPEN */
+	EXPECT_EQ(0, ptrace(PTRACE_POKEDATA, pid, plain, 1L));
+	EXPECT_EQ(1, ptrace(PTRACE_PEEKDATA, pid, plain, NULL));
+	EXPECT_EQ(0, ptrace(PTRACE_POKEDATA, pid, self->w + 64, 42L));
+	EXPECT_EQ(42, ptrace(PTRACE_PEEKDATA, pid, self->w + 64, NULL));
+	EXPECT_EQ(-1, ptrace(PTRACE_POKETEXT, pid, self->x + 64, 43L));
+	errno = 0;
+	open_word = ptrace(PTRACE_PEEKDATA, pid, self->w, NULL);
+	EXPECT_EQ(0, errno);
+	EXPECT_EQ(0, ptrace(PTRACE_CONT, pid, NULL, NULL));
+
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	errno = 0;
+	word = ptrace(PTRACE_PEEKTEXT, pid, self->x, NULL);
+	EXPECT_EQ(0, errno);
+	EXPECT_EQ(open_word, word);
+	EXPECT_EQ(-1, ptrace(PTRACE_POKETEXT, pid, self->x, 0xccL));
+	EXPECT_EQ(-1, ptrace(PTRACE_POKEDATA, pid, self->x + 64, 0xccL));
+	EXPECT_EQ(-1, ptrace(PTRACE_POKEDATA, pid, self->w + 64, 0xccL));
+	EXPECT_EQ(42, ptrace(PTRACE_PEEKDATA, pid, self->x + 64, NULL));
+	EXPECT_EQ(0, ptrace(PTRACE_DETACH, pid, NULL, NULL));
+	EXPECT_EQ(0, wx_wait(pid));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Helpers that all wxpool selftests share.
+ *
+ * Wrappers of the operations return 0 or a negative errno. Offsets are given
+ * in pages where a parameter is called "page" or "nr", in bytes otherwise.
+ */
+#ifndef WXPOOL_UTIL_H
+#define WXPOOL_UTIL_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/wxpool.h>
+
+#include "kselftest_harness.h"
+
+#define WX_DEV		"/dev/wxpool"
+#define WX_PARAM_DIR	"/sys/module/wxpool/parameters/"
+
+#define RW		(PROT_READ | PROT_WRITE)
+#define RX		(PROT_READ | PROT_EXEC)
+#define RWX		(PROT_READ | PROT_WRITE | PROT_EXEC)
+
+/* Size of the window that the fixture reserves, in pages */
+#define WIN_PAGES	512
+
+static size_t wx_page_size;
+
+#define PG(n)		((size_t)(n) * wx_page_size)
+
+/* ------------------------------------------------------------ operations */
+
+static inline int wx_open(void)
+{
+	int fd = open(WX_DEV, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static inline int wx_ioctl(int fd, unsigned long op, void *arg)
+{
+	return ioctl(fd, op, arg) < 0 ? -errno : 0;
+}
+
+static inline int wx_info(int fd, struct wxpool_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+	return wx_ioctl(fd, WXPOOL_IOC_INFO, info);
+}
+
+/* The whole structure stays visible to a caller that wants the outputs. */
+static inline int wx_vec(int fd, unsigned long op, struct wxpool_vec *vec,
+			 uint32_t pool, struct wxpool_range *ranges,
+			 uint32_t nr)
+{
+	memset(vec, 0, sizeof(*vec));
+	vec->size = sizeof(*vec);
+	vec->pool = pool;
+	vec->ranges = (uintptr_t)ranges;
+	vec->nr_ranges = nr;
+	return wx_ioctl(fd, op, vec);
+}
+
+static inline struct wxpool_range wx_range(size_t page, size_t nr,
+					   uint32_t prot, void *addr)
+{
+	return (struct wxpool_range) {
+		.offset = (uint64_t)page * wx_page_size,
+		.length = (uint64_t)nr * wx_page_size,
+		.prot = prot,
+		.addr = (uintptr_t)addr,
+	};
+}
+
+static inline int wx_alloc_vec(int fd, uint32_t pool, struct wxpool_range *r,
+			       uint32_t nr)
+{
+	struct wxpool_vec vec;
+
+	return wx_vec(fd, WXPOOL_IOC_ALLOC, &vec, pool, r, nr);
+}
+
+static inline int wx_protect_vec(int fd, uint32_t pool, struct wxpool_range *r,
+				 uint32_t nr)
+{
+	struct wxpool_vec vec;
+
+	return wx_vec(fd, WXPOOL_IOC_PROTECT, &vec, pool, r, nr);
+}
+
+/* One range with a view in place; a view that mmap() refuses is an error. */
+static inline int wx_op_at(int fd, unsigned long op, uint32_t pool, size_t page,
+			   size_t nr, uint32_t prot, void *addr)
+{
+	struct wxpool_range r = wx_range(page, nr, prot, addr);
+	struct wxpool_vec vec;
+	int ret = wx_vec(fd, op, &vec, pool, &r, 1);
+
+	return ret ? ret : -(int)vec.map_error;
+}
+
+static inline int wx_alloc_at(int fd, uint32_t pool, size_t page, size_t nr,
+			      void *addr)
+{
+	return wx_op_at(fd, WXPOOL_IOC_ALLOC, pool, page, nr, 0, addr);
+}
+
+static inline int wx_alloc(int fd, uint32_t pool, size_t page, size_t nr)
+{
+	return wx_alloc_at(fd, pool, page, nr, NULL);
+}
+
+static inline int wx_protect_at(int fd, uint32_t pool, size_t page, size_t nr,
+				uint32_t prot, void *addr)
+{
+	return wx_op_at(fd, WXPOOL_IOC_PROTECT, pool, page, nr, prot, addr);
+}
+
+static inline int wx_protect(int fd, uint32_t pool, size_t page, size_t nr,
+			     uint32_t prot)
+{
+	return wx_protect_at(fd, pool, page, nr, prot, NULL);
+}
+
+static inline int wx_free_out(int fd, uint32_t pool, struct wxpool_free *arg)
+{
+	memset(arg, 0, sizeof(*arg));
+	arg->size = sizeof(*arg);
+	arg->pool = pool;
+	return wx_ioctl(fd, WXPOOL_IOC_FREE, arg);
+}
+
+static inline int wx_free(int fd, uint32_t pool)
+{
+	struct wxpool_free arg;
+
+	return wx_free_out(fd, pool, &arg);
+}
+
+/* A view of [page, page + nr), anywhere; MAP_FAILED and errno on failure */
+static inline char *wx_view(int fd, int prot, size_t page, size_t nr)
+{
+	return mmap(NULL, PG(nr), prot, MAP_SHARED, fd, (off_t)PG(page));
+}
+
+/* As wx_view(), at a fixed address; 0 or a negative errno */
+static inline int wx_view_at(int fd, int prot, size_t page, size_t nr,
+			     void *addr)
+{
+	void *p = mmap(addr, PG(nr), prot, MAP_SHARED | MAP_FIXED, fd,
+		       (off_t)PG(page));
+
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+/* 0 or -errno of an mmap() that is not meant to be used */
+static inline int wx_try_mmap(int fd, int prot, int flags, size_t page,
+			      size_t nr)
+{
+	void *p = mmap(NULL, PG(nr), prot, flags, fd, (off_t)PG(page));
+
+	if (p == MAP_FAILED)
+		return -errno;
+	munmap(p, PG(nr));
+	return 0;
+}
+
+static inline int wx_mprotect(void *p, size_t nr, int prot)
+{
+	return mprotect(p, PG(nr), prot) ? -errno : 0;
+}
+
+/* ---------------------------------------------------------------- fdinfo */
+
+/* Pages of a context by state, as show_fdinfo reports them */
+struct wx_stat {
+	long pools, open, read, exec, kept, limit;
+};
+
+static inline int wx_stat_of(pid_t pid, int fd, struct wx_stat *st)
+{
+	const struct {
+		const char *name;
+		long *value;
+	} lines[] = {
+		{ "wxpool-pools:", &st->pools }, { "wxpool-open:", &st->open },
+		{ "wxpool-read:", &st->read },	 { "wxpool-exec:", &st->exec },
+		{ "wxpool-kept:", &st->kept },	 { "wxpool-limit:", &st->limit },
+	};
+	char path[64], line[128];
+	unsigned int found = 0, i;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
+	f = fopen(path, "r");
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f))
+		for (i = 0; i < 6; i++)
+			if (!strncmp(line, lines[i].name,
+				     strlen(lines[i].name)) &&
+			    sscanf(line + strlen(lines[i].name), "\t%ld",
+				   lines[i].value) == 1)
+				found |= 1U << i;
+	fclose(f);
+	return found == 0x3f ? 0 : -ENODATA;
+}
+
+static inline struct wx_stat wx_stat(int fd)
+{
+	struct wx_stat st;
+
+	if (wx_stat_of(getpid(), fd, &st))
+		memset(&st, 0xff, sizeof(st));
+	return st;
+}
+
+#define EXPECT_STAT(fd, n_pools, n_open, n_read, n_exec, n_kept) do {	\
+	struct wx_stat _st = wx_stat(fd);				\
+									\
+	EXPECT_EQ((n_pools), _st.pools);				\
+	EXPECT_EQ((n_open), _st.open);					\
+	EXPECT_EQ((n_read), _st.read);					\
+	EXPECT_EQ((n_exec), _st.exec);					\
+	EXPECT_EQ((n_kept), _st.kept);					\
+} while (0)
+
+/* What a refused operation must leave behind: the counts of before */
+#define EXPECT_SAME_STAT(fd, st) \
+	EXPECT_STAT(fd, (st).pools, (st).open, (st).read, (st).exec, (st).kept)
+
+/* ------------------------------------------------- touching memory safely */
+
+static __thread sigjmp_buf wx_jmp;
+static __thread volatile sig_atomic_t wx_jmp_armed;
+
+static void wx_on_signal(int sig)
+{
+	if (wx_jmp_armed)
+		siglongjmp(wx_jmp, sig);
+	/* A crash of the test itself: let it happen again, undisturbed. */
+	signal(sig, SIG_DFL);
+}
+
+static __attribute__((constructor)) void wx_init(void)
+{
+	const int sigs[] = { SIGSEGV, SIGBUS, SIGILL, SIGTRAP };
+	struct sigaction sa = {
+		.sa_handler = wx_on_signal,
+		.sa_flags = SA_NODEFER,
+	};
+	unsigned int i;
+
+	wx_page_size = (size_t)sysconf(_SC_PAGESIZE);
+	for (i = 0; i < 4; i++)
+		sigaction(sigs[i], &sa, NULL);
+}
+
+/* Runs a statement; the value is 0 or the signal that it raised. */
+#define WX_CATCH(...) ({						\
+	int _sig = sigsetjmp(wx_jmp, 0);				\
+									\
+	if (!_sig) {							\
+		wx_jmp_armed = 1;					\
+		__VA_ARGS__;						\
+	}								\
+	wx_jmp_armed = 0;						\
+	_sig;								\
+})
+
+static inline int try_read(const void *p)
+{
+	return WX_CATCH((void)*(const volatile unsigned char *)p);
+}
+
+static inline int try_write(void *p, unsigned char val)
+{
+	return WX_CATCH(*(volatile unsigned char *)p = val);
+}
+
+/* Calls p() as a function that returns a number. */
+static inline int try_exec(const void *p, uint32_t *ret)
+{
+	uint32_t (*volatile fn)(void);
+	volatile uint32_t val = 0;
+	int sig;
+
+	memcpy((void *)&fn, &p, sizeof(fn));
+	sig = WX_CATCH(val = fn());
+	if (ret)
+		*ret = val;
+	return sig;
+}
+
+/* Signal of a read or a byte's value plus 256, for comparing two looks */
+static inline int wx_look(const void *p)
+{
+	volatile unsigned char val = 0;
+	int sig = WX_CATCH(val = *(const volatile unsigned char *)p);
+
+	return sig ? sig : 256 + val;
+}
+
+/* ------------------------------------------------------------------ code */
+
+/* Writes a function that returns @val; the bytes it takes */
+static inline size_t wx_emit(void *p, uint32_t val)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	unsigned char code[] = { 0xb8, 0, 0, 0, 0, 0xc3 };
+
+	memcpy(code + 1, &val, 4);
+#elif defined(__aarch64__)
+	uint32_t code[] = {
+		0x52800000u | (val & 0xffff) << 5,	/* movz w0, #lo */
+		0x72a00000u | (val >> 16) << 5,		/* movk w0, #hi, lsl 16 */
+		0xd65f03c0u,				/* ret */
+	};
+#else
+#error "no code for this architecture"
+#endif
+	memcpy(p, code, sizeof(code));
+	__builtin___clear_cache((char *)p, (char *)p + sizeof(code));
+	return sizeof(code);
+}
+
+/* Fills pages that a W view shows with one function each: val, val + 1, ... */
+static inline void wx_emit_pages(char *w, size_t nr, uint32_t val)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		wx_emit(w + PG(i), val + (uint32_t)i);
+}
+
+/* A function sealed X at @page, by way of a W view that is unmapped again */
+static inline int wx_make_code(int fd, uint32_t pool, size_t page,
+			       uint32_t val)
+{
+	int ret = wx_alloc(fd, pool, page, 1);
+	char *w;
+
+	if (ret)
+		return ret;
+	w = wx_view(fd, RW, page, 1);
+	if (w == MAP_FAILED)
+		return -errno;
+	wx_emit(w, val);
+	munmap(w, PG(1));
+	return wx_protect(fd, pool, page, 1, WXPOOL_PROT_X);
+}
+
+/*
+ * Seals once nobody holds the pages any more: the kernel drops some
+ * references from a work queue. The harness's time limit ends the loop.
+ */
+static inline int wx_protect_wait(int fd, uint32_t pool, size_t page,
+				  size_t nr, uint32_t prot)
+{
+	int ret;
+
+	while ((ret = wx_protect(fd, pool, page, nr, prot)) == -EBUSY)
+		usleep(1000);
+	return ret;
+}
+
+/* ---------------------------------------------------------- /proc helpers */
+
+static inline int wx_count_vmas(const void *lo, const void *hi)
+{
+	unsigned long start, end;
+	char line[512];
+	int n = 0;
+	FILE *f = fopen("/proc/self/maps", "r");
+
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%lx-%lx", &start, &end) == 2 &&
+		    start < (uintptr_t)hi && end > (uintptr_t)lo)
+			n++;
+	fclose(f);
+	return n;
+}
+
+/* Protection (PROT_*) of the mapping at an address, or -1 for none */
+static inline int wx_vma_prot(const void *p)
+{
+	unsigned long start, end;
+	char line[512], perms[5];
+	int prot = -1;
+	FILE *f = fopen("/proc/self/maps", "r");
+
+	if (!f)
+		return -errno;
+	while (prot < 0 && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx %4s", &start, &end, perms) != 3 ||
+		    start > (uintptr_t)p || end <= (uintptr_t)p)
+			continue;
+		prot = (perms[0] == 'r' ? PROT_READ : 0) |
+		       (perms[1] == 'w' ? PROT_WRITE : 0) |
+		       (perms[2] == 'x' ? PROT_EXEC : 0);
+	}
+	fclose(f);
+	return prot;
+}
+
+static inline int wx_write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static inline long wx_read_long(const char *path)
+{
+	long val = -1;
+	FILE *f = fopen(path, "r");
+
+	if (!f)
+		return -errno;
+	if (fscanf(f, "%ld", &val) != 1)
+		val = -ENODATA;
+	fclose(f);
+	return val;
+}
+
+/* ------------------------------------------------------------- processes */
+
+/* Exit status of a child, or 256 plus the signal that ended it */
+static inline int wx_wait(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) :
+				   256 + WTERMSIG(status);
+}
+
+/*
+ * In a child made by fork(): a failed check ends it with the line's number
+ * (the low seven bits and never 0), which the parent sees in the status.
+ */
+#define CHILD_CHECK(cond) do {						\
+	if (!(cond)) {							\
+		fprintf(stderr, "# %s:%d: child: %s\n", __FILE__,	\
+			__LINE__, #cond);				\
+		_exit(1 + __LINE__ % 127);				\
+	}								\
+} while (0)
+
+/* One byte through a pipe or a socket, as a step from one process to another */
+static inline int wx_step(int fd)
+{
+	return write(fd, "", 1) == 1 ? 0 : -1;
+}
+
+static inline int wx_wait_step(int fd)
+{
+	char c;
+
+	return read(fd, &c, 1) == 1 ? 0 : -1;
+}
+
+static inline int wx_send_fd(int sock, int fd)
+{
+	char c = 0, buf[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { &c, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = buf, .msg_controllen = sizeof(buf),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
+}
+
+static inline int wx_recv_fd(int sock)
+{
+	char c, buf[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { &c, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = buf, .msg_controllen = sizeof(buf),
+	};
+	struct cmsghdr *cmsg;
+	int fd;
+
+	if (recvmsg(sock, &msg, 0) != 1)
+		return -errno;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
+		return -EBADMSG;
+	memcpy(&fd, CMSG_DATA(cmsg), sizeof(int));
+	return fd;
+}
+
+/* --------------------------------------------------------------- fixture */
+
+/* A context and a window of address space to place views in */
+FIXTURE(ctx) {
+	int fd;
+	char *win;
+};
+
+FIXTURE_SETUP(ctx)
+{
+	self->fd = wx_open();
+	if (self->fd == -ENOENT)
+		SKIP(return, "no " WX_DEV ": modprobe wxpool first");
+	ASSERT_GE(self->fd, 0);
+	self->win = mmap(NULL, PG(WIN_PAGES), PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->win);
+}
+
+FIXTURE_TEARDOWN(ctx)
+{
+	/* The context and the window end with the process of the test. */
+}
+
+#endif /* WXPOOL_UTIL_H */
