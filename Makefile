@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+#
+# wxpool. `make help` lists the targets.
+#   O=DIR     build in DIR (default: build/)
+#   V=1       show the commands
+#   KDIR=DIR  build the module for the kernel whose headers are in DIR
+# demo and check build in the test bed's root, in $(O)/bed: objects of this
+# machine and of the bed never mix.
+
+O ?= build
+KDIR ?= /lib/modules/$(shell uname -r)/build
+KERNELS := 6.1 6.12 7.3
+
+override O := $(abspath $(O))
+bedout := $(O)/bed
+jobs := $(shell nproc)
+
+ifeq ($(V),1)
+export V
+Q :=
+else
+Q := @
+MAKEFLAGS += --no-print-directory
+endif
+
+# A relative O= of the command line must not reach the parts.
+MAKEOVERRIDES := $(filter-out O=%,$(MAKEOVERRIDES))
+export BED_CALLER := make $(MAKECMDGOALS)
+bed := O=$(bedout) tools/bed
+in-bed = $(bed) enter -- make -j$(jobs) $(if $(V),V=$(V),-s) $(1) O=$(bedout)
+
+all: modules lib tools ## build the module, the library and the tools
+
+help: ## list the targets
+	@sed -nE 's/^([a-z_-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
+		awk -F '\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
+
+modules: ## build the kernel module for KDIR (this machine's kernel)
+	@test -e $(KDIR)/Makefile || { echo "no kernel headers in $(KDIR):" \
+		"install linux-headers-$$(uname -r), or give KDIR=" >&2; exit 1; }
+	$(Q)$(MAKE) -C kmod O=$(O) KDIR=$(abspath $(KDIR))
+
+lib: ## build libwxpool, shared and static
+	$(Q)$(MAKE) -C lib O=$(O)
+
+tools: lib ## build wxlli and the demo's programs (needs LLVM 19)
+	$(Q)$(MAKE) -C tools/wxlli O=$(O)
+	$(Q)$(MAKE) -C tools/demo O=$(O)
+
+install: lib ## install the library, its header and wxlli if built (PREFIX=, DESTDIR=)
+	$(Q)$(MAKE) -C lib O=$(O) install
+	$(Q)if [ -e $(O)/wxlli/wxlli ]; then $(MAKE) -C tools/wxlli O=$(O) install; fi
+
+modules_install: modules ## install the module for KDIR (INSTALL_MOD_PATH=)
+	$(Q)$(MAKE) -C kmod O=$(O) KDIR=$(abspath $(KDIR)) modules_install
+
+demo: bed-root ## run LLVM programs on sealed code, in a virtual machine
+	$(Q)$(call in-bed,tools)
+	$(Q)$(bed) module 6.12
+	$(Q)$(bed) run -t 600 -- tools/demo/demo.sh
+
+# $(call guest,KERNEL): the suites that run in a guest.
+guest = "selftests on $(1)" "$(bed) run -k $(1) -c 4 -t 1200 -- selftests/run.sh" \
+	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 600 -- lib/tests/guest.sh" \
+	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -t 900 -- tools/demo/check.sh"
+
+check: bed-build ## test the bed and the library; the rest in a guest on 6.12
+	$(Q)$(bed) module 6.12
+	$(Q)tools/tap $(O)/check \
+		"test bed" "$(bed) check" \
+		"library" "$(bed) enter -- make -C lib check O=$(bedout)" \
+		$(call guest,6.12)
+
+check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
+	$(Q)for k in $(KERNELS); do $(bed) module $$k || exit 1; done
+	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k)))
+
+style: bed-root ## checkpatch, sparse, warnings, shellcheck, licences, headers
+	$(Q)tools/tap $(O)/check style "$(bed) enter -- tools/style"
+
+clean: ## remove what was built (not the bed: tools/bed clean)
+	rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/wxlli $(O)/demo $(O)/selftests \
+		$(O)/check $(O)/logs $(bedout)
+
+bed-root:
+	$(Q)$(bed) root
+
+bed-build: bed-root
+	$(Q)$(call in-bed,guest-programs)
+
+# What guests run; made in the bed.
+guest-programs: lib tools
+	$(Q)$(MAKE) -C lib O=$(O) tests
+	$(Q)$(MAKE) -C selftests O=$(O)
+
+.PHONY: all help modules lib tools install modules_install demo check \
+	check-kernels style clean bed-root bed-build guest-programs
