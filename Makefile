@@ -64,10 +64,11 @@ guest = "selftests on $(1)" "$(bed) run -k $(1) -c 4 -t 1200 -- selftests/run.sh
 	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 600 -- lib/tests/guest.sh" \
 	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -t 900 -- tools/demo/check.sh"
 
-check: bed-build ## test the bed and the library; the rest in a guest on 6.12
+check: bed-build ## all tests, those of the module in a guest on 6.12
 	$(Q)$(bed) module 6.12
 	$(Q)tools/tap $(O)/check \
 		"test bed" "$(bed) check" \
+		"build and install" "O=$(bedout) tools/install-check" \
 		"library" "$(bed) enter -- make -C lib check O=$(bedout)" \
 		$(call guest,6.12)
 
@@ -79,7 +80,7 @@ style: bed-root ## checkpatch, sparse, warnings, shellcheck, licences, headers
 	$(Q)tools/tap $(O)/check style "$(bed) enter -- tools/style"
 
 clean: ## remove what was built (not the bed: tools/bed clean)
-	rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/wxlli $(O)/demo $(O)/selftests \
+	$(Q)rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/wxlli $(O)/demo $(O)/selftests \
 		$(O)/check $(O)/logs $(bedout)
 
 bed-root:
