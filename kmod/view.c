@@ -167,7 +167,7 @@ static void wxp_view_open(struct vm_area_struct *vma)
 			  vma->vm_end - vma->vm_start);
 }
 
-/* No ->close: up to 6.1 it would keep views from merging. */
+/* No ->close: old kernels do not merge views that have one. */
 static const struct vm_operations_struct wxp_vm_ops = {
 	.open = wxp_view_open,
 	.fault = wxp_fault,
