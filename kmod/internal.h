@@ -87,7 +87,8 @@ struct wxp_page {
  * struct wxp_region - the pages of one range of one ALLOC
  * @link: in wxp_pool.regions or wxp_ctx.kept; under wxp_ctx.lock
  * @pool: NULL once kept; under wxp_ctx.lock
- * @forks: wxp_ctx.forks when it was made
+ * @born: wxp_ctx.forks when it was made
+ * @ended: wxp_ctx.forks when it was kept; under wxp_ctx.lock
  * @pgoff: offset of the first page
  * @nr_pages: number of @pages
  * @pages: the pages
@@ -95,7 +96,8 @@ struct wxp_page {
 struct wxp_region {
 	struct list_head link;
 	struct wxp_pool *pool;
-	int forks;
+	unsigned long born;
+	unsigned long ended;
 	pgoff_t pgoff;
 	unsigned long nr_pages;
 	struct wxp_page pages[] __counted_by(nr_pages);
@@ -119,11 +121,13 @@ struct wxp_pool {
  * @inode: carries the mapping that all views are in
  * @regions: page offsets to &struct wxp_region; written under @lock
  * @pools: ids to &struct wxp_pool; under @lock
- * @kept: regions of ended pools that forked children show; under @lock
+ * @kept: regions of ended pools that forked children show, in the order they
+ *	ended; under @lock
  * @nr: pages by state, kept ones not included; under @lock
  * @nr_kept: pages on @kept; written under @lock
  * @nr_pools: entries of @pools; under @lock
- * @forks: number of views that fork() copied from the owner
+ * @forks: number of views that fork() has copied from the owner; each copy
+ *	bears its number
  * @pages: pages charged
  */
 struct wxp_ctx {
@@ -137,8 +141,18 @@ struct wxp_ctx {
 	unsigned long nr[WXP_NR_STATES];
 	unsigned long nr_kept;
 	unsigned long nr_pools;
-	atomic_t forks;
+	atomic_long_t forks;
 	atomic_long_t pages;
+};
+
+/**
+ * struct wxp_heirs - the views that fork() copied from the owner
+ * @oldest: their lowest number, ULONG_MAX if there is none
+ * @newest: their highest number, 0 if there is none
+ */
+struct wxp_heirs {
+	unsigned long oldest;
+	unsigned long newest;
 };
 
 static inline bool wxp_is_owner(const struct wxp_ctx *ctx)
@@ -170,6 +184,7 @@ void wxp_free_regions(struct wxp_ctx *ctx, struct list_head *regions);
 int wxp_ioc_protect(struct file *file, void *arg);
 
 /* view.c; wxp_mmap() is declared in compat.h */
-bool wxp_has_heirs(struct wxp_ctx *ctx);
+void wxp_find_heirs(struct wxp_ctx *ctx, const struct mm_struct *mm,
+		    struct wxp_heirs *heirs);
 
 #endif /* WXPOOL_INTERNAL_H */

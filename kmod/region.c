@@ -184,7 +184,7 @@ static int wxp_insert_regions(struct wxp_ctx *ctx, struct wxp_pool *pool,
 		if (err)
 			goto err_erase;
 		region->pool = pool;
-		region->forks = atomic_read(&ctx->forks);
+		region->born = atomic_long_read(&ctx->forks);
 	}
 	return 0;
 
@@ -216,25 +216,36 @@ static int wxp_pool_add(struct wxp_ctx *ctx, u32 id, struct list_head *regions)
 	return 0;
 }
 
+static void wxp_find_dead(struct wxp_ctx *ctx, struct list_head *dead)
+{
+	struct wxp_region *region, *next;
+	struct wxp_heirs heirs;
+
+	lockdep_assert_held_write(&ctx->lock);
+	wxp_find_heirs(ctx, NULL, &heirs);
+	list_for_each_entry_safe(region, next, &ctx->kept, link) {
+		if (heirs.oldest <= region->ended)
+			break;
+		mtree_erase(&ctx->regions, region->pgoff);
+		list_move_tail(&region->link, dead);
+		WRITE_ONCE(ctx->nr_kept, ctx->nr_kept - region->nr_pages);
+	}
+}
+
 /*
- * The children that showed kept regions may be gone: then nobody can reach
- * these any more.
+ * Nobody can reach a kept region any more once all children are gone that were
+ * forked before it ended. As it is the oldest child that tells, it may take
+ * longer than it had to; but children that come and go never hold all.
  */
 static int wxp_reap_kept(struct wxp_ctx *ctx)
 {
-	struct wxp_region *region;
 	LIST_HEAD(dead);
 
 	if (!READ_ONCE(ctx->nr_kept))
 		return 0;
 	if (down_write_killable(&ctx->lock))
 		return -EINTR;
-	if (!wxp_has_heirs(ctx)) {
-		list_for_each_entry(region, &ctx->kept, link)
-			mtree_erase(&ctx->regions, region->pgoff);
-		list_splice_init(&ctx->kept, &dead);
-		WRITE_ONCE(ctx->nr_kept, 0);
-	}
+	wxp_find_dead(ctx, &dead);
 	up_write(&ctx->lock);
 	wxp_free_regions(ctx, &dead);
 	return 0;
@@ -280,13 +291,11 @@ static void wxp_count_out(struct wxp_ctx *ctx, const struct wxp_region *region)
 		ctx->nr[region->pages[i].state]--;
 }
 
-/*
- * A child has a region that was there before the last fork from the owner,
- * if there is such a child at all. Its open pages no view can show any more.
- */
+/* Its open pages no view can show any more. */
 static void wxp_keep_region(struct wxp_ctx *ctx, struct wxp_region *region)
 {
 	region->pool = NULL;
+	region->ended = atomic_long_read(&ctx->forks);
 	list_move_tail(&region->link, &ctx->kept);
 	WRITE_ONCE(ctx->nr_kept, ctx->nr_kept + region->nr_pages);
 }
@@ -295,12 +304,13 @@ static void wxp_pool_free(struct wxp_ctx *ctx, struct wxp_pool *pool,
 			  struct list_head *dead, struct wxpool_free *arg)
 {
 	struct wxp_region *region, *next;
-	bool heirs = wxp_has_heirs(ctx);
+	struct wxp_heirs heirs;
 
 	lockdep_assert_held_write(&ctx->lock);
+	wxp_find_heirs(ctx, NULL, &heirs);
 	list_for_each_entry_safe(region, next, &pool->regions, link) {
 		wxp_count_out(ctx, region);
-		if (heirs && region->forks != atomic_read(&ctx->forks)) {
+		if (heirs.newest > region->born) {
 			wxp_keep_region(ctx, region);
 			arg->nr_kept += region->nr_pages;
 		} else {

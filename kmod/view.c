@@ -11,53 +11,47 @@
 
 #include "internal.h"
 
-/* vm_private_data of views that fork() copied from the owner */
-static const char wxp_heir;
-
-static bool wxp_is_heir(const struct vm_area_struct *vma)
+/*
+ * An heir is a view that fork() copied from the owner. Its vm_private_data is
+ * its number, that of all other views 0.
+ */
+static unsigned long wxp_heir_nr(const struct vm_area_struct *vma)
 {
-	return vma->vm_private_data == &wxp_heir;
+	return (unsigned long)vma->vm_private_data;
 }
 
-/*
- * Is there a view that @match accepts? The core has no exported way to ask,
- * but its tree of all views is short: views of one kind merge.
+/**
+ * wxp_find_heirs() - which heirs are there
+ * @ctx: the context
+ * @mm: the process to look at, or NULL for all
+ * @heirs: receives the answer
+ *
+ * Other processes that map the context through a passed fd are no heirs: they
+ * must not be able to hold the owner's memory.
+ *
+ * The core has no exported way to ask, but its tree of all views is short, as
+ * views of one kind merge.
  */
-static bool wxp_any_view(struct wxp_ctx *ctx,
-			 bool (*match)(const struct vm_area_struct *vma))
+void wxp_find_heirs(struct wxp_ctx *ctx, const struct mm_struct *mm,
+		    struct wxp_heirs *heirs)
 {
 	struct address_space *mapping = ctx->inode->i_mapping;
 	struct vm_area_struct *vma;
 	struct rb_node *node;
-	bool found = false;
 
+	heirs->oldest = ULONG_MAX;
+	heirs->newest = 0;
+	if (!atomic_long_read(&ctx->forks))
+		return;
 	i_mmap_lock_read(mapping);
-	for (node = rb_first_cached(&mapping->i_mmap); node && !found;
-	     node = rb_next(node)) {
+	for (node = rb_first_cached(&mapping->i_mmap); node; node = rb_next(node)) {
 		vma = rb_entry(node, struct vm_area_struct, shared.rb);
-		found = match(vma);
+		if (!wxp_heir_nr(vma) || (mm && vma->vm_mm != mm))
+			continue;
+		heirs->oldest = min(heirs->oldest, wxp_heir_nr(vma));
+		heirs->newest = max(heirs->newest, wxp_heir_nr(vma));
 	}
 	i_mmap_unlock_read(mapping);
-	return found;
-}
-
-/**
- * wxp_has_heirs() - does a child made by fork() still show the owner's pages
- * @ctx: the context
- *
- * Other processes that map the context through a passed fd do not count: they
- * must not be able to hold the owner's memory.
- *
- * Return: whether one does.
- */
-bool wxp_has_heirs(struct wxp_ctx *ctx)
-{
-	return atomic_read(&ctx->forks) && wxp_any_view(ctx, wxp_is_heir);
-}
-
-static bool wxp_is_own_heir(const struct vm_area_struct *vma)
-{
-	return vma->vm_mm == current->mm && wxp_is_heir(vma);
 }
 
 /*
@@ -67,10 +61,12 @@ static bool wxp_is_own_heir(const struct vm_area_struct *vma)
  */
 static void *wxp_view_private(struct wxp_ctx *ctx)
 {
-	if (wxp_is_owner(ctx) || !atomic_read(&ctx->forks) ||
-	    !wxp_any_view(ctx, wxp_is_own_heir))
+	struct wxp_heirs heirs;
+
+	if (wxp_is_owner(ctx))
 		return NULL;
-	return (void *)&wxp_heir;
+	wxp_find_heirs(ctx, current->mm, &heirs);
+	return (void *)heirs.newest;
 }
 
 /**
@@ -106,6 +102,14 @@ static int wxp_judge_view(struct wxp_ctx *ctx, vm_flags_t *flags)
 	}
 }
 
+/* A kept region is for the heirs that were made during its life. */
+static bool wxp_inherited(const struct wxp_region *region,
+			  const struct vm_area_struct *vma)
+{
+	return wxp_heir_nr(vma) > region->born &&
+	       wxp_heir_nr(vma) <= region->ended;
+}
+
 /*
  * madvise(MADV_DOFORK) can bring a W view into a child after all, hence the
  * owner's check at each fault.
@@ -114,7 +118,7 @@ static bool wxp_may_show(struct wxp_ctx *ctx, const struct vm_area_struct *vma,
 			 const struct wxp_region *region,
 			 const struct wxp_page *page)
 {
-	if (!region->pool && !wxp_is_heir(vma))
+	if (!region->pool && !wxp_inherited(region, vma))
 		return false;
 	if (vma->vm_flags & VM_MAYWRITE)
 		return page->state == WXP_OPEN && vma->vm_mm == ctx->owner;
@@ -160,8 +164,7 @@ static void wxp_view_open(struct vm_area_struct *vma)
 
 	if (!wxp_is_owner(ctx) || vma->vm_mm == ctx->owner)
 		return;
-	vma->vm_private_data = (void *)&wxp_heir;
-	atomic_inc(&ctx->forks);
+	vma->vm_private_data = (void *)atomic_long_inc_return(&ctx->forks);
 	if (vma->vm_flags & VM_MAYWRITE)
 		wxp_unmap(ctx, (loff_t)vma->vm_pgoff << PAGE_SHIFT,
 			  vma->vm_end - vma->vm_start);
