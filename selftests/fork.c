@@ -463,6 +463,40 @@ TEST_F(ctx, kept_pages_count)
 	EXPECT_EQ(0, child_end(&c));
 }
 
+/*
+ * Only children forked before a pool was freed keep its pages: of a server
+ * whose children come and go there is always one, but never the same.
+ */
+TEST_F(ctx, children_in_turn)
+{
+	struct child first, second;
+	uint32_t val;
+	char *x;
+
+	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 70));
+	x = wx_view(self->fd, RX, 0, 1);
+	ASSERT_NE(MAP_FAILED, x);
+	ASSERT_GE(FORK(&first), 0);
+	if (!first.pid) {
+		child_waits(&first);
+		CHILD_CHECK(!try_exec(x, &val) && val == 70);
+		_exit(0);
+	}
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	ASSERT_GE(FORK(&second), 0);
+	if (!second.pid) {
+		CHILD_CHECK(try_read(x) == SIGBUS);
+		child_waits(&second);
+		CHILD_CHECK(!try_exec(x, &val) && val == 71);
+		_exit(0);
+	}
+	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, POOL, 0, 1));
+	EXPECT_EQ(0, child_end(&first));
+	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 71));
+	EXPECT_EQ(0, child_end(&second));
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+}
+
 /* The owner is an address space: whoever shares it is the owner, too. */
 static int vm_child(void *arg)
 {

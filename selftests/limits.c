@@ -489,7 +489,7 @@ static long pages_of_killed_alloc(size_t nr)
 }
 
 /* A SIGKILL ends a long ALLOC half way; nothing of it remains. */
-TEST_F_TIMEOUT(limit, killed_in_alloc, 60)
+TEST_F(limit, killed_in_alloc)
 {
 	struct sysinfo info;
 	size_t nr;

@@ -34,6 +34,13 @@
 
 #include "kselftest_harness.h"
 
+/*
+ * For tests that hang, not for slow ones: an emulated guest on a busy machine,
+ * perhaps with a sanitized kernel, takes minutes where 30 s are the default.
+ */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	600
+
 #define WX_DEV		"/dev/wxpool"
 #define WX_PARAM_DIR	"/sys/module/wxpool/parameters/"
 
