@@ -20,13 +20,13 @@
 enum { UNSURE, UNSEALED, SEALED };
 
 struct race {
-	atomic_ulong stage;		/* round * 4 + one of the above */
-	atomic_bool stop;
-	atomic_ulong tries, hits;	/* attempts to write, and successes */
-	atomic_ulong broken;		/* successes while sealed */
+	bool (*methods[3])(struct race *race, char **own, size_t page);
 	int fd, mem, zero;
 	char *w, *x;			/* views of PAGES pages */
-	bool (*methods[3])(struct race *race, char **own, size_t page);
+	atomic_bool stop;
+	atomic_ulong stage;		/* round * 4 + one of the above */
+	atomic_ulong tries, hits;	/* attempts to write, and successes */
+	atomic_ulong broken;		/* successes while sealed */
 };
 
 static bool by_store(struct race *race, char **own, size_t page)
