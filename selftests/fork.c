@@ -486,10 +486,13 @@ TEST_F(ctx, children_in_turn)
 	ASSERT_GE(FORK(&second), 0);
 	if (!second.pid) {
 		CHILD_CHECK(try_read(x) == SIGBUS);
+		wx_step(second.done[1]);
 		child_waits(&second);
 		CHILD_CHECK(!try_exec(x, &val) && val == 71);
 		_exit(0);
 	}
+	close(second.done[1]);
+	ASSERT_EQ(0, wx_wait_step(second.done[0]));
 	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, POOL, 0, 1));
 	EXPECT_EQ(0, child_end(&first));
 	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 71));
