@@ -63,7 +63,9 @@
  * - EBUSY: somebody holds a reference to a page to be sealed: a pipe, an
  *   io_uring buffer, I/O in flight. Try again once it is dropped.
  * - EEXIST: a page of the range is in use.
- * - EFAULT: the structure or the vector is not readable or writable memory.
+ * - EFAULT: the structure or the vector is not readable or writable memory. (A
+ *   structure that lies in pages which the call itself seals, frees or maps
+ *   over cannot receive the results: then the operation was done.)
  * - EINTR: a fatal signal arrived.
  * - EINVAL: malformed: a misaligned or empty range, pool 0, an unknown flag
  *   or protection, a non-zero reserved field, more than WXPOOL_MAX_RANGES
