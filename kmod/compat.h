@@ -46,6 +46,26 @@ static inline void wxp_lru_add_drain(void)
 #endif
 }
 
+/* io_uring's header has moved, and hands out its command in different ways. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#include <linux/io_uring.h>
+#else
+#include <linux/io_uring/cmd.h>
+#endif
+
+#ifndef IORING_URING_CMD_MASK		/* 6.6 */
+#define IORING_URING_CMD_MASK	IORING_URING_CMD_FIXED
+#endif
+
+static inline const void *wxp_uring_payload(const struct io_uring_cmd *cmd)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+	return cmd->cmd;
+#else
+	return cmd->sqe->cmd;
+#endif
+}
+
 /*
  * From 6.16 on a view is described before its VMA exists (->mmap_prepare);
  * before, ->mmap gets the VMA. Only with the former can it merge with its

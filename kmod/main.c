@@ -53,6 +53,8 @@ union wxp_args {
  * @min_size: size of the first version of its structure
  * @owner: for the owner only
  * @execute: called with the structure copied in; 0 has it copied back
+ * @try: does the same without blocking, or gives -EAGAIN; NULL if there is no
+ *	such way
  */
 struct wxp_op {
 	unsigned int cmd;
@@ -60,6 +62,7 @@ struct wxp_op {
 	size_t min_size;
 	bool owner;
 	int (*execute)(struct file *file, void *arg);
+	int (*try)(struct file *file, void *arg);
 };
 
 /* In the order of their numbers. */
@@ -69,6 +72,7 @@ static const struct wxp_op wxp_ops[] = {
 		.size = sizeof(struct wxpool_info),
 		.min_size = offsetofend(struct wxpool_info, max_ranges),
 		.execute = wxp_ioc_info,
+		.try = wxp_ioc_info,
 	},
 	{
 		.cmd = WXPOOL_IOC_ALLOC,
@@ -121,10 +125,10 @@ static int wxp_copy_args(const struct wxp_op *op, union wxp_args *args,
 	return copy_to_user(argp, args, *size) ? -EFAULT : 0;
 }
 
-static long wxp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+static int wxp_call(struct file *file, unsigned int cmd, void __user *argp,
+		    bool nonblock)
 {
 	const struct wxp_op *op = wxp_find_op(cmd);
-	void __user *argp = (void __user *)arg;
 	union wxp_args args;
 	u32 size;
 	int err;
@@ -133,13 +137,35 @@ static long wxp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return -ENOTTY;
 	if (op->owner && !wxp_is_owner(file->private_data))
 		return -EXDEV;
+	if (nonblock && !op->try)
+		return -EAGAIN;
 	err = wxp_copy_args(op, &args, argp, &size);
 	if (err)
 		return err;
-	err = op->execute(file, &args);
+	err = nonblock ? op->try(file, &args) : op->execute(file, &args);
 	if (err)
 		return err;
 	return copy_to_user(argp, &args, size) ? -EFAULT : 0;
+}
+
+static long wxp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return wxp_call(file, cmd, (void __user *)arg, false);
+}
+
+/*
+ * Done when it returns, so there is nothing to cancel. What would block, which
+ * holds up the ring, io_uring calls again from a worker.
+ */
+static int wxp_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	const struct wxpool_uring_cmd *payload = wxp_uring_payload(cmd);
+	u64 arg = READ_ONCE(payload->arg);
+
+	if (cmd->flags & IORING_URING_CMD_MASK || READ_ONCE(payload->__reserved))
+		return -EINVAL;
+	return wxp_call(cmd->file, cmd->cmd_op, u64_to_user_ptr(arg),
+			issue_flags & IO_URING_F_NONBLOCK);
 }
 
 static void wxp_show_fdinfo(struct seq_file *m, struct file *file)
@@ -163,6 +189,7 @@ static const struct file_operations wxp_fops = {
 	.llseek = noop_llseek,
 	.unlocked_ioctl = wxp_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.uring_cmd = wxp_uring_cmd,
 	WXP_FOP_MMAP,
 	.show_fdinfo = wxp_show_fdinfo,
 };

@@ -54,6 +54,9 @@
  * Offsets, lengths and addresses are in bytes and multiples of the page size.
  * An operation that fails has changed nothing.
  *
+ * The same operations can be submitted to io_uring: see &struct
+ * wxpool_uring_cmd.
+ *
  * Each error has one meaning for all operations:
  *
  * - EACCES: this kind of view is never allowed: writable and executable, or
@@ -207,6 +210,21 @@ struct wxpool_free {
 	__u32 __reserved;
 	__aligned_u64 nr_freed;
 	__aligned_u64 nr_kept;
+};
+
+/**
+ * struct wxpool_uring_cmd - the command of an IORING_OP_URING_CMD
+ * @arg: address of the operation's structure
+ * @__reserved: 0
+ *
+ * In @cmd of the submission, with the number of the operation as @cmd_op, the
+ * context's file as @fd, and no flags of io_uring's for commands. The
+ * completion's @res is what ioctl() would give, 0 or a negative errno; results
+ * are in the structure by then, which must live that long.
+ */
+struct wxpool_uring_cmd {
+	__aligned_u64 arg;
+	__aligned_u64 __reserved;
 };
 
 #endif /* _UAPI_LINUX_WXPOOL_H */
