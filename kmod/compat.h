@@ -9,11 +9,40 @@
 
 #include <linux/mm.h>
 #include <linux/version.h>
+#include <asm/cacheflush.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
 #include <linux/pagevec.h>
 #else
 #include <linux/writeback.h>		/* struct folio_batch */
+#endif
+
+/*
+ * Eight bytes of instructions that trap, and how processors come to see
+ * instructions that the kernel has written through its own mapping.
+ */
+#if defined(CONFIG_X86)
+#define WXP_TRAPS	0xccccccccccccccccull	/* int3 */
+
+static inline void wxp_sync_icache(unsigned long start, unsigned long end)
+{
+}
+#elif defined(CONFIG_ARM64)
+#define WXP_TRAPS	0xd4200000d4200000ull	/* brk #0 */
+
+/*
+ * Cleans and invalidates to the point of unification, which reaches all
+ * processors; but each has to execute an ISB before it runs what was written.
+ * The caller does on its return to user space; for other threads that is up to
+ * the user, as with any other code (flush_icache_range() would interrupt all
+ * processors for it).
+ */
+static inline void wxp_sync_icache(unsigned long start, unsigned long end)
+{
+	caches_clean_inval_pou(start, end);
+}
+#else
+#error "wxpool: what is a trap instruction here, and how are caches synchronised?"
 #endif
 
 #ifndef __counted_by			/* 6.6 */

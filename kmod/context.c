@@ -152,6 +152,7 @@ static struct wxp_ctx *wxp_ctx_new(void)
 	init_rwsem(&ctx->lock);
 	mt_init(&ctx->regions);
 	xa_init_flags(&ctx->pools, XA_FLAGS_ACCOUNT);
+	INIT_LIST_HEAD(&ctx->packed);
 	INIT_LIST_HEAD(&ctx->kept);
 	mmgrab(current->mm);
 	ctx->owner = current->mm;
@@ -205,10 +206,12 @@ int wxp_release(struct inode *inode, struct file *file)
 	mtree_destroy(&ctx->regions);
 	xa_for_each(&ctx->pools, id, pool) {
 		wxp_free_regions(ctx, &pool->regions);
-		kfree(pool);
+		wxp_pool_destroy(pool);
 	}
 	xa_destroy(&ctx->pools);
+	wxp_free_regions(ctx, &ctx->packed);
 	wxp_free_regions(ctx, &ctx->kept);
+	wxp_free_spare(ctx);
 	wxp_inode_free(ctx->inode);
 	wxp_user_put(ctx->user);
 	wxp_ctx_free(ctx);

@@ -35,7 +35,7 @@ static int wxp_ioc_info(struct file *file, void *arg)
 	info->user_limit = (u64)READ_ONCE(wxp_max_user_pages) << PAGE_SHIFT;
 	info->page_size = PAGE_SIZE;
 	info->line_size = WXP_LINE_SIZE;
-	info->huge_size = IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? PMD_SIZE : 0;
+	info->huge_size = WXP_HUGE_SIZE;
 	info->max_ranges = WXPOOL_MAX_RANGES;
 	return 0;
 }
@@ -52,7 +52,8 @@ union wxp_args {
  * @size: size of its structure
  * @min_size: size of the first version of its structure
  * @owner: for the owner only
- * @execute: called with the structure copied in; 0 has it copied back
+ * @results: the structure is copied back
+ * @execute: called with the structure copied in
  * @try: does the same without blocking, or gives -EAGAIN; NULL if there is no
  *	such way
  */
@@ -61,6 +62,7 @@ struct wxp_op {
 	size_t size;
 	size_t min_size;
 	bool owner;
+	bool results;
 	int (*execute)(struct file *file, void *arg);
 	int (*try)(struct file *file, void *arg);
 };
@@ -71,6 +73,7 @@ static const struct wxp_op wxp_ops[] = {
 		.cmd = WXPOOL_IOC_INFO,
 		.size = sizeof(struct wxpool_info),
 		.min_size = offsetofend(struct wxpool_info, max_ranges),
+		.results = true,
 		.execute = wxp_ioc_info,
 		.try = wxp_ioc_info,
 	},
@@ -79,6 +82,7 @@ static const struct wxp_op wxp_ops[] = {
 		.size = sizeof(struct wxpool_vec),
 		.min_size = offsetofend(struct wxpool_vec, map_error),
 		.owner = true,
+		.results = true,
 		.execute = wxp_ioc_alloc,
 	},
 	{
@@ -86,6 +90,7 @@ static const struct wxp_op wxp_ops[] = {
 		.size = sizeof(struct wxpool_vec),
 		.min_size = offsetofend(struct wxpool_vec, map_error),
 		.owner = true,
+		.results = true,
 		.execute = wxp_ioc_protect,
 	},
 	{
@@ -93,7 +98,16 @@ static const struct wxp_op wxp_ops[] = {
 		.size = sizeof(struct wxpool_free),
 		.min_size = offsetofend(struct wxpool_free, nr_kept),
 		.owner = true,
+		.results = true,
 		.execute = wxp_ioc_free,
+	},
+	{
+		.cmd = WXPOOL_IOC_INSTALL,
+		.size = sizeof(struct wxpool_vec),
+		.min_size = offsetofend(struct wxpool_vec, map_error),
+		.owner = true,
+		.execute = wxp_ioc_install,
+		.try = wxp_try_install,
 	},
 };
 
@@ -117,10 +131,15 @@ static int wxp_copy_args(const struct wxp_op *op, union wxp_args *args,
 		return -EINVAL;
 	if (*size > PAGE_SIZE)
 		return -E2BIG;
-	err = copy_struct_from_user(args, op->size, argp, *size);
+	if (*size == op->size)
+		err = wxp_copy_words(args, argp, *size);
+	else
+		err = copy_struct_from_user(args, op->size, argp, *size);
 	if (err)
 		return err;
-	/* Can the results be stored? Afterwards is too late to change nothing. */
+	if (!op->results)
+		return 0;
+	/* Can they be stored? Afterwards is too late to change nothing. */
 	*size = min_t(size_t, *size, op->size);
 	return copy_to_user(argp, args, *size) ? -EFAULT : 0;
 }
@@ -143,7 +162,7 @@ static int wxp_call(struct file *file, unsigned int cmd, void __user *argp,
 	if (err)
 		return err;
 	err = nonblock ? op->try(file, &args) : op->execute(file, &args);
-	if (err)
+	if (err || !op->results)
 		return err;
 	return copy_to_user(argp, &args, size) ? -EFAULT : 0;
 }
@@ -177,6 +196,9 @@ static void wxp_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "wxpool-open:\t%lu\n", ctx->nr[WXP_OPEN]);
 	seq_printf(m, "wxpool-read:\t%lu\n", ctx->nr[WXP_SEALED_R]);
 	seq_printf(m, "wxpool-exec:\t%lu\n", ctx->nr[WXP_SEALED_X]);
+	seq_printf(m, "wxpool-packed:\t%lu\n", ctx->nr_packed);
+	seq_printf(m, "wxpool-huge:\t%lu\n", ctx->nr_huge);
+	seq_printf(m, "wxpool-lines:\t%lu\n", ctx->nr_lines);
 	seq_printf(m, "wxpool-kept:\t%lu\n", ctx->nr_kept);
 	seq_printf(m, "wxpool-limit:\t%lu\n", READ_ONCE(wxp_max_context_pages));
 	up_read(&ctx->lock);
@@ -190,6 +212,8 @@ static const struct file_operations wxp_fops = {
 	.unlocked_ioctl = wxp_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.uring_cmd = wxp_uring_cmd,
+	/* Such that a view of huge pages can have them. */
+	.get_unmapped_area = thp_get_unmapped_area,
 	WXP_FOP_MMAP,
 	.show_fdinfo = wxp_show_fdinfo,
 };

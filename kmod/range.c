@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * wxpool: the vectors of ALLOC and PROTECT
+ * wxpool: the vectors of ALLOC, PROTECT and INSTALL
  */
 #include <linux/mman.h>
 #include <linux/slab.h>
@@ -8,13 +8,93 @@
 
 #include "internal.h"
 
-static int wxp_check_range(const struct wxpool_range *range, u32 max_prot)
+/*
+ * struct wxp_form - what a vector may contain
+ * @flags: of the vector
+ * @min_prot: of the ranges
+ * @max_prot: of the ranges
+ * @packed: offsets are multiples of lines, addresses and lengths of nothing;
+ *	else all are multiples of pages
+ */
+struct wxp_form {
+	u32 flags;
+	u32 min_prot;
+	u32 max_prot;
+	bool packed;
+};
+
+const struct wxp_form wxp_alloc_form = {};
+
+const struct wxp_form wxp_protect_form = {
+	.min_prot = WXPOOL_PROT_R,
+	.max_prot = WXPOOL_PROT_X,
+};
+
+const struct wxp_form wxp_install_form = {
+	.flags = WXPOOL_INSTALL_HUGE,
+	.min_prot = WXPOOL_PROT_R,
+	.max_prot = WXPOOL_PROT_X,
+	.packed = true,
+};
+
+/**
+ * wxp_copy_words() - copy_from_user() for some pages at most, and mostly less
+ * @to: where to
+ * @from: where from, at any alignment
+ * @len: bytes
+ *
+ * For a function or a few ranges, copy_from_user() spends more on its checks of
+ * @to than on the bytes.
+ *
+ * Return: 0 or -EFAULT.
+ */
+int wxp_copy_words(void *to, const void __user *from, size_t len)
 {
-	if (!PAGE_ALIGNED(range->offset | range->length | range->addr))
+	const void __user *end = from + len;
+
+	might_fault();
+	if (!user_access_begin(from, len))
+		return -EFAULT;
+	for (; end - from >= 4 * sizeof(u64); from += 4 * sizeof(u64)) {
+		unsafe_get_user(((u64 *)to)[0], (const u64 __user *)from, fault);
+		unsafe_get_user(((u64 *)to)[1], (const u64 __user *)from + 1, fault);
+		unsafe_get_user(((u64 *)to)[2], (const u64 __user *)from + 2, fault);
+		unsafe_get_user(((u64 *)to)[3], (const u64 __user *)from + 3, fault);
+		to += 4 * sizeof(u64);
+	}
+	for (; end - from >= sizeof(u64); from += sizeof(u64), to += sizeof(u64))
+		unsafe_get_user(*(u64 *)to, (const u64 __user *)from, fault);
+	for (; from < end; from++, to++)
+		unsafe_get_user(*(u8 *)to, (const u8 __user *)from, fault);
+	user_access_end();
+	return 0;
+
+fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+void wxp_put_ranges(struct wxp_ranges *ranges)
+{
+	if (ranges->r != ranges->room)
+		kvfree(ranges->r);
+}
+
+static bool wxp_is_aligned(const struct wxpool_range *range, bool packed)
+{
+	if (packed)
+		return IS_ALIGNED(range->offset, WXP_LINE_SIZE);
+	return PAGE_ALIGNED(range->offset | range->length | range->addr);
+}
+
+static int wxp_check_range(const struct wxpool_range *range,
+			   const struct wxp_form *form)
+{
+	if (!wxp_is_aligned(range, form->packed))
 		return -EINVAL;
 	if (!range->length || range->__reserved)
 		return -EINVAL;
-	if (max_prot ? !range->prot || range->prot > max_prot : range->prot)
+	if (range->prot < form->min_prot || range->prot > form->max_prot)
 		return -EINVAL;
 	if (range->length > WXP_SPACE ||
 	    range->offset > WXP_SPACE - range->length)
@@ -24,32 +104,35 @@ static int wxp_check_range(const struct wxpool_range *range, u32 max_prot)
 
 /**
  * wxp_copy_ranges() - copy a vector from the user and check its form
+ * @ranges: with its room set; receives the vector, to be given to
+ *	wxp_put_ranges()
  * @vec: the structure with its address
- * @max_prot: the largest &enum wxpool_prot allowed; 0 if there must be none
+ * @form: what is allowed
  *
- * Return: the vector, to be kvfree()d, or an ERR_PTR.
+ * Return: 0 or an error, after which there is nothing to put.
  */
-struct wxpool_range *wxp_copy_ranges(const struct wxpool_vec *vec, u32 max_prot)
+int wxp_copy_ranges(struct wxp_ranges *ranges, const struct wxpool_vec *vec,
+		    const struct wxp_form *form)
 {
-	struct wxpool_range *ranges;
+	size_t size = array_size(vec->nr_ranges, sizeof(*ranges->r));
 	u32 i;
 	int err;
 
-	if (!vec->pool || vec->flags ||
+	if (!vec->pool || vec->flags & ~form->flags ||
 	    !vec->nr_ranges || vec->nr_ranges > WXPOOL_MAX_RANGES)
-		return ERR_PTR(-EINVAL);
-	ranges = vmemdup_user(u64_to_user_ptr(vec->ranges),
-			      array_size(vec->nr_ranges, sizeof(*ranges)));
-	if (IS_ERR(ranges))
-		return ranges;
-	for (i = 0; i < vec->nr_ranges; i++) {
-		err = wxp_check_range(&ranges[i], max_prot);
-		if (err) {
-			kvfree(ranges);
-			return ERR_PTR(err);
-		}
-	}
-	return ranges;
+		return -EINVAL;
+	ranges->nr = vec->nr_ranges;
+	ranges->r = ranges->room;
+	if (ranges->nr > ranges->nr_room)
+		ranges->r = kvmalloc(size, WXP_GFP);
+	if (!ranges->r)
+		return -ENOMEM;
+	err = wxp_copy_words(ranges->r, u64_to_user_ptr(vec->ranges), size);
+	for (i = 0; i < ranges->nr && !err; i++)
+		err = wxp_check_range(&ranges->r[i], form);
+	if (err)
+		wxp_put_ranges(ranges);
+	return err;
 }
 
 static unsigned long wxp_view_prot(const struct wxpool_range *range)
@@ -72,19 +155,21 @@ static unsigned long wxp_view_prot(const struct wxpool_range *range)
  *
  * Goes through the core's mmap, with all that it and security modules check.
  */
-void wxp_map_views(struct file *file, const struct wxpool_range *ranges,
+void wxp_map_views(struct file *file, const struct wxp_ranges *ranges,
 		   struct wxpool_vec *vec)
 {
+	const struct wxpool_range *range;
 	unsigned long addr;
 	u32 i;
 
 	vec->map_error = 0;
-	for (i = 0; i < vec->nr_ranges; i++) {
-		if (!ranges[i].addr)
+	for (i = 0; i < ranges->nr; i++) {
+		range = &ranges->r[i];
+		if (!range->addr)
 			continue;
-		addr = vm_mmap(file, ranges[i].addr, ranges[i].length,
-			       wxp_view_prot(&ranges[i]),
-			       MAP_SHARED | MAP_FIXED, ranges[i].offset);
+		addr = vm_mmap(file, range->addr, range->length,
+			       wxp_view_prot(range),
+			       MAP_SHARED | MAP_FIXED, range->offset);
 		if (IS_ERR_VALUE(addr)) {
 			vec->map_error = -(long)addr;
 			break;

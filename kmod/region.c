@@ -11,14 +11,12 @@
 /*
  * Zeroed, so that nothing of a former user is seen (I3). Unmovable: without a
  * page cache or LRU behind them, migration could not find the page tables
- * (GFP_HIGHUSER, not GFP_HIGHUSER_MOVABLE). A cgroup over its limit gets
- * -ENOMEM, not the OOM killer.
+ * (not GFP_HIGHUSER_MOVABLE).
  */
-#define WXP_GFP_PAGE	(GFP_HIGHUSER | __GFP_ACCOUNT | __GFP_ZERO | \
-			 __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+#define WXP_GFP_PAGE	(WXP_GFP | __GFP_HIGHMEM | __GFP_ZERO)
 
 /* Takes the pages that are there, which may be fewer than @nr_pages. */
-static void wxp_region_free(struct wxp_region *region)
+void wxp_region_free(struct wxp_region *region)
 {
 	unsigned long i;
 
@@ -44,19 +42,43 @@ static int wxp_region_fill(struct wxp_region *region)
 	return 0;
 }
 
-static struct wxp_region *wxp_region_new(struct wxp_ctx *ctx,
-					 const struct wxpool_range *range)
+/**
+ * wxp_region_alloc() - make a region without pages
+ * @pgoff: offset of its first page
+ * @nr_pages: room for so many
+ * @packed: with a bitmap for their lines
+ * @gfp: WXP_GFP or WXP_GFP_NOWAIT
+ *
+ * Return: the region, to be given to wxp_region_free(), or NULL.
+ */
+struct wxp_region *wxp_region_alloc(pgoff_t pgoff, unsigned long nr_pages,
+				    bool packed, gfp_t gfp)
 {
-	unsigned long nr_pages = range->length >> PAGE_SHIFT;
+	struct wxp_region *region;
+	size_t size = struct_size(region, pages, nr_pages), lines = 0;
+
+	if (packed)
+		lines = BITS_TO_LONGS(nr_pages << WXP_LINES_SHIFT) * sizeof(long);
+	region = kvzalloc(size_add(size, lines), gfp);
+	if (!region)
+		return NULL;
+	region->nr_pages = nr_pages;
+	region->pgoff = pgoff;
+	region->ended = WXP_ALIVE;
+	if (packed)
+		region->lines = (void *)region + size;
+	return region;
+}
+
+static struct wxp_region *wxp_region_new(const struct wxpool_range *range)
+{
 	struct wxp_region *region;
 	int err;
 
-	region = kvzalloc(struct_size(region, pages, nr_pages),
-			  GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	region = wxp_region_alloc(range->offset >> PAGE_SHIFT,
+				  range->length >> PAGE_SHIFT, false, WXP_GFP);
 	if (!region)
 		return ERR_PTR(-ENOMEM);
-	region->nr_pages = nr_pages;
-	region->pgoff = range->offset >> PAGE_SHIFT;
 	err = wxp_region_fill(region);
 	if (err) {
 		wxp_region_free(region);
@@ -81,22 +103,23 @@ void wxp_free_regions(struct wxp_ctx *ctx, struct list_head *regions)
 	INIT_LIST_HEAD(regions);
 }
 
-static int wxp_new_regions(struct wxp_ctx *ctx,
-			   const struct wxpool_range *ranges, u32 nr,
+static int wxp_new_regions(struct wxp_ctx *ctx, const struct wxp_ranges *ranges,
 			   struct list_head *regions)
 {
 	struct wxp_region *region;
+	unsigned long nr_pages;
 	u32 i;
 	int err;
 
-	for (i = 0; i < nr; i++) {
-		err = wxp_charge(ctx, ranges[i].length >> PAGE_SHIFT);
+	for (i = 0; i < ranges->nr; i++) {
+		nr_pages = ranges->r[i].length >> PAGE_SHIFT;
+		err = wxp_charge(ctx, nr_pages);
 		if (err)
 			goto err_free;
-		region = wxp_region_new(ctx, &ranges[i]);
+		region = wxp_region_new(&ranges->r[i]);
 		if (IS_ERR(region)) {
 			err = PTR_ERR(region);
-			wxp_uncharge(ctx, ranges[i].length >> PAGE_SHIFT);
+			wxp_uncharge(ctx, nr_pages);
 			goto err_free;
 		}
 		list_add_tail(&region->link, regions);
@@ -130,30 +153,58 @@ void wxp_unmap(struct wxp_ctx *ctx, loff_t offset, loff_t length)
 	unmap_mapping_range(ctx->inode->i_mapping, offset, length, 1);
 }
 
-static void wxp_unmap_region(struct wxp_ctx *ctx, struct wxp_region *region)
+static void wxp_unmap_ended(struct wxp_ctx *ctx, struct wxp_ending *ending)
+{
+	if (ending->first < ending->stop)
+		wxp_unmap(ctx, (loff_t)ending->first << PAGE_SHIFT,
+			  (loff_t)(ending->stop - ending->first) << PAGE_SHIFT);
+	ending->first = 0;
+	ending->stop = 0;
+}
+
+/* Unmaps it together with its neighbours: wxp_unmap_ended() is still to come. */
+static void wxp_unmap_region(struct wxp_ctx *ctx, struct wxp_region *region,
+			     struct wxp_ending *ending)
 {
 	unsigned long i;
 
 	for (i = 0; i < region->nr_pages; i++)
 		wxp_settle_page(&region->pages[i], region->pages[i].state);
-	wxp_unmap(ctx, (loff_t)region->pgoff << PAGE_SHIFT,
-		  (loff_t)region->nr_pages << PAGE_SHIFT);
+	if (ending->stop != region->pgoff) {
+		wxp_unmap_ended(ctx, ending);
+		ending->first = region->pgoff;
+	}
+	ending->stop = region->pgoff + region->nr_pages;
 }
 
-static struct wxp_pool *wxp_pool_get(struct wxp_ctx *ctx, u32 id)
+/**
+ * wxp_pool_get() - find a pool, or make it
+ * @ctx: the context
+ * @id: its number
+ * @gfp: WXP_GFP or WXP_GFP_NOWAIT
+ *
+ * Return: the pool, to be given to wxp_pool_put() if nothing comes into it, or
+ * -ENOMEM.
+ */
+struct wxp_pool *wxp_pool_get(struct wxp_ctx *ctx, u32 id, gfp_t gfp)
 {
-	struct wxp_pool *pool = xa_load(&ctx->pools, id);
+	struct wxp_pool *pool = ctx->hot_pool;
 	int err;
 
 	lockdep_assert_held_write(&ctx->lock);
+	if (pool && pool->id == id)
+		return pool;
+	pool = xa_load(&ctx->pools, id);
+	ctx->hot_pool = pool;
 	if (pool)
 		return pool;
-	pool = kzalloc(sizeof(*pool), GFP_KERNEL_ACCOUNT);
+	pool = kzalloc(sizeof(*pool), gfp);
 	if (!pool)
 		return ERR_PTR(-ENOMEM);
 	pool->id = id;
 	INIT_LIST_HEAD(&pool->regions);
-	err = xa_err(xa_store(&ctx->pools, id, pool, GFP_KERNEL_ACCOUNT));
+	INIT_LIST_HEAD(&pool->batches);
+	err = xa_err(xa_store(&ctx->pools, id, pool, gfp));
 	if (err) {
 		kfree(pool);
 		return ERR_PTR(err);
@@ -162,12 +213,30 @@ static struct wxp_pool *wxp_pool_get(struct wxp_ctx *ctx, u32 id)
 	return pool;
 }
 
+/* The regions are somewhere else by now. */
+void wxp_pool_destroy(struct wxp_pool *pool)
+{
+	struct wxp_batch *batch, *next;
+
+	list_for_each_entry_safe(batch, next, &pool->batches, link)
+		kvfree(batch);
+	kfree(pool);
+}
+
 static void wxp_pool_end(struct wxp_ctx *ctx, struct wxp_pool *pool)
 {
 	lockdep_assert_held_write(&ctx->lock);
 	xa_erase(&ctx->pools, pool->id);
+	ctx->hot_pool = NULL;
 	ctx->nr_pools--;
-	kfree(pool);
+	wxp_pool_destroy(pool);
+}
+
+/* Ends a pool that a failed operation made. */
+void wxp_pool_put(struct wxp_ctx *ctx, struct wxp_pool *pool)
+{
+	if (list_empty(&pool->regions) && list_empty(&pool->batches))
+		wxp_pool_end(ctx, pool);
 }
 
 static int wxp_insert_regions(struct wxp_ctx *ctx, struct wxp_pool *pool,
@@ -180,7 +249,7 @@ static int wxp_insert_regions(struct wxp_ctx *ctx, struct wxp_pool *pool,
 	list_for_each_entry(region, regions, link) {
 		err = mtree_insert_range(&ctx->regions, region->pgoff,
 					 region->pgoff + region->nr_pages - 1,
-					 region, GFP_KERNEL_ACCOUNT);
+					 region, WXP_GFP);
 		if (err)
 			goto err_erase;
 		region->pool = pool;
@@ -201,19 +270,45 @@ static int wxp_pool_add(struct wxp_ctx *ctx, u32 id, struct list_head *regions)
 	struct wxp_pool *pool;
 	int err;
 
-	pool = wxp_pool_get(ctx, id);
+	pool = wxp_pool_get(ctx, id, WXP_GFP);
 	if (IS_ERR(pool))
 		return PTR_ERR(pool);
 	err = wxp_insert_regions(ctx, pool, regions);
 	if (err) {
-		if (list_empty(&pool->regions))
-			wxp_pool_end(ctx, pool);
+		wxp_pool_put(ctx, pool);
 		return err;
 	}
 	list_for_each_entry(region, regions, link)
 		ctx->nr[WXP_OPEN] += region->nr_pages;
 	list_splice_tail_init(regions, &pool->regions);
 	return 0;
+}
+
+/* Of the same place and size; so the tree needs no memory for it. */
+void wxp_replace_region(struct wxp_ctx *ctx, struct wxp_region *old,
+			struct wxp_region *new)
+{
+	lockdep_assert_held_write(&ctx->lock);
+	WARN_ON_ONCE(mtree_store_range(&ctx->regions, old->pgoff,
+				       old->pgoff + old->nr_pages - 1, new,
+				       WXP_GFP));
+}
+
+/* Nobody finds it any more; what it hides comes out again. */
+static void wxp_unlink_region(struct wxp_ctx *ctx, struct wxp_region *region)
+{
+	struct wxp_region *newer = mtree_load(&ctx->regions, region->pgoff);
+
+	lockdep_assert_held_write(&ctx->lock);
+	if (newer != region) {
+		while (newer->older != region)
+			newer = newer->older;
+		newer->older = region->older;
+	} else if (region->older) {
+		wxp_replace_region(ctx, region, region->older);
+	} else {
+		mtree_erase(&ctx->regions, region->pgoff);
+	}
 }
 
 static void wxp_find_dead(struct wxp_ctx *ctx, struct list_head *dead)
@@ -226,7 +321,7 @@ static void wxp_find_dead(struct wxp_ctx *ctx, struct list_head *dead)
 	list_for_each_entry_safe(region, next, &ctx->kept, link) {
 		if (heirs.oldest <= region->ended)
 			break;
-		mtree_erase(&ctx->regions, region->pgoff);
+		wxp_unlink_region(ctx, region);
 		list_move_tail(&region->link, dead);
 		WRITE_ONCE(ctx->nr_kept, ctx->nr_kept - region->nr_pages);
 	}
@@ -237,12 +332,10 @@ static void wxp_find_dead(struct wxp_ctx *ctx, struct list_head *dead)
  * forked before it ended. As it is the oldest child that tells, it may take
  * longer than it had to; but children that come and go never hold all.
  */
-static int wxp_reap_kept(struct wxp_ctx *ctx)
+int wxp_reap(struct wxp_ctx *ctx)
 {
 	LIST_HEAD(dead);
 
-	if (!READ_ONCE(ctx->nr_kept))
-		return 0;
 	if (down_write_killable(&ctx->lock))
 		return -EINTR;
 	wxp_find_dead(ctx, &dead);
@@ -255,17 +348,18 @@ int wxp_ioc_alloc(struct file *file, void *arg)
 {
 	struct wxp_ctx *ctx = file->private_data;
 	struct wxpool_vec *vec = arg;
-	struct wxpool_range *ranges;
+	struct wxpool_range few[WXP_FEW_RANGES];
+	struct wxp_ranges ranges = { .room = few, .nr_room = WXP_FEW_RANGES };
 	LIST_HEAD(regions);
 	int err;
 
-	ranges = wxp_copy_ranges(vec, 0);
-	if (IS_ERR(ranges))
-		return PTR_ERR(ranges);
+	err = wxp_copy_ranges(&ranges, vec, &wxp_alloc_form);
+	if (err)
+		return err;
 	err = wxp_reap_kept(ctx);
 	if (err)
 		goto out;
-	err = wxp_new_regions(ctx, ranges, vec->nr_ranges, &regions);
+	err = wxp_new_regions(ctx, &ranges, &regions);
 	if (err)
 		goto out;
 	if (down_write_killable(&ctx->lock)) {
@@ -275,11 +369,11 @@ int wxp_ioc_alloc(struct file *file, void *arg)
 	err = wxp_pool_add(ctx, vec->pool, &regions);
 	up_write(&ctx->lock);
 	if (!err)
-		wxp_map_views(file, ranges, vec);
+		wxp_map_views(file, &ranges, vec);
 out_free:
 	wxp_free_regions(ctx, &regions);
 out:
-	kvfree(ranges);
+	wxp_put_ranges(&ranges);
 	return err;
 }
 
@@ -291,59 +385,80 @@ static void wxp_count_out(struct wxp_ctx *ctx, const struct wxp_region *region)
 		ctx->nr[region->pages[i].state]--;
 }
 
-/* Its open pages no view can show any more. */
-static void wxp_keep_region(struct wxp_ctx *ctx, struct wxp_region *region)
+/* For its heirs only. Its open pages no view can show any more. */
+void wxp_keep_region(struct wxp_ctx *ctx, struct wxp_region *region,
+		     struct wxp_ending *ending)
 {
 	region->pool = NULL;
 	region->ended = atomic_long_read(&ctx->forks);
 	list_move_tail(&region->link, &ctx->kept);
 	WRITE_ONCE(ctx->nr_kept, ctx->nr_kept + region->nr_pages);
+	ending->nr_kept += region->nr_pages;
+	wxp_unmap_region(ctx, region, ending);
 }
 
-static void wxp_pool_free(struct wxp_ctx *ctx, struct wxp_pool *pool,
-			  struct list_head *dead, struct wxpool_free *arg)
+/**
+ * wxp_end_region() - take a region out of the owner's reach
+ * @ctx: the context
+ * @region: the region, not counted any more
+ * @ending: receives it if no heir shows it
+ */
+void wxp_end_region(struct wxp_ctx *ctx, struct wxp_region *region,
+		    struct wxp_ending *ending)
+{
+	lockdep_assert_held_write(&ctx->lock);
+	if (wxp_has_heir(region, ending)) {
+		wxp_keep_region(ctx, region, ending);
+		return;
+	}
+	wxp_unlink_region(ctx, region);
+	list_move_tail(&region->link, &ending->dead);
+	ending->nr_freed += region->nr_pages;
+	wxp_unmap_region(ctx, region, ending);
+}
+
+static int wxp_pool_free(struct wxp_ctx *ctx, struct wxp_pool *pool,
+			 struct wxp_ending *ending)
 {
 	struct wxp_region *region, *next;
 	struct wxp_heirs heirs;
+	int err;
 
 	lockdep_assert_held_write(&ctx->lock);
 	wxp_find_heirs(ctx, NULL, &heirs);
-	list_for_each_entry_safe(region, next, &pool->regions, link) {
-		wxp_count_out(ctx, region);
-		if (heirs.newest > region->born) {
-			wxp_keep_region(ctx, region);
-			arg->nr_kept += region->nr_pages;
-		} else {
-			mtree_erase(&ctx->regions, region->pgoff);
-			list_move_tail(&region->link, dead);
-			arg->nr_freed += region->nr_pages;
+	ending->newest_heir = heirs.newest;
+	err = wxp_free_lines(ctx, pool, ending);
+	if (!err) {
+		list_for_each_entry_safe(region, next, &pool->regions, link) {
+			wxp_count_out(ctx, region);
+			wxp_end_region(ctx, region, ending);
 		}
-		wxp_unmap_region(ctx, region);
+		wxp_pool_end(ctx, pool);
 	}
-	wxp_pool_end(ctx, pool);
+	wxp_unmap_ended(ctx, ending);
+	return err;
 }
 
 int wxp_ioc_free(struct file *file, void *argp)
 {
 	struct wxp_ctx *ctx = file->private_data;
+	struct wxp_ending ending = { .dead = LIST_HEAD_INIT(ending.dead) };
 	struct wxpool_free *arg = argp;
 	struct wxp_pool *pool;
-	LIST_HEAD(dead);
 	int err;
 
 	if (!arg->pool || arg->flags || arg->__reserved)
 		return -EINVAL;
-	arg->nr_freed = 0;
-	arg->nr_kept = 0;
 	err = wxp_reap_kept(ctx);
 	if (err)
 		return err;
 	if (down_write_killable(&ctx->lock))
 		return -EINTR;
 	pool = xa_load(&ctx->pools, arg->pool);
-	if (pool)
-		wxp_pool_free(ctx, pool, &dead, arg);
+	err = pool ? wxp_pool_free(ctx, pool, &ending) : -ENOENT;
 	up_write(&ctx->lock);
-	wxp_free_regions(ctx, &dead);
-	return pool ? 0 : -ENOENT;
+	wxp_free_regions(ctx, &ending.dead);
+	arg->nr_freed = ending.nr_freed;
+	arg->nr_kept = ending.nr_kept;
+	return err;
 }

@@ -30,8 +30,7 @@
 struct wxp_seal {
 	struct wxp_ctx *ctx;
 	struct wxp_pool *pool;
-	const struct wxpool_range *ranges;
-	u32 nr_ranges;
+	struct wxp_ranges ranges;
 	unsigned long done;
 };
 
@@ -70,8 +69,8 @@ static int wxp_walk(struct wxp_seal *seal, wxp_page_fn fn)
 	int ret = 0;
 
 	lockdep_assert_held_write(&seal->ctx->lock);
-	for (i = 0; i < seal->nr_ranges && !ret; i++)
-		ret = wxp_walk_range(seal, &seal->ranges[i], fn);
+	for (i = 0; i < seal->ranges.nr && !ret; i++)
+		ret = wxp_walk_range(seal, &seal->ranges.r[i], fn);
 	return ret;
 }
 
@@ -113,9 +112,9 @@ static int wxp_seal(struct wxp_seal *seal)
 	err = wxp_walk(seal, wxp_seal_page);
 	if (err)
 		goto err_reopen;
-	for (i = 0; i < seal->nr_ranges; i++)
-		wxp_unmap(seal->ctx, seal->ranges[i].offset,
-			  seal->ranges[i].length);
+	for (i = 0; i < seal->ranges.nr; i++)
+		wxp_unmap(seal->ctx, seal->ranges.r[i].offset,
+			  seal->ranges.r[i].length);
 	/*
 	 * Pairs with GUP-fast, which takes its reference and then looks at the
 	 * PTE again: it finds the PTE gone, or we find the reference.
@@ -133,13 +132,12 @@ err_reopen:
 
 static int wxp_seal_locked(struct wxp_seal *seal, u32 pool)
 {
-	int err = -ENOENT;
+	int err;
 
 	if (down_write_killable(&seal->ctx->lock))
 		return -EINTR;
 	seal->pool = xa_load(&seal->ctx->pools, pool);
-	if (seal->pool)
-		err = wxp_seal(seal);
+	err = seal->pool ? wxp_seal(seal) : -ENOENT;
 	up_write(&seal->ctx->lock);
 	return err;
 }
@@ -167,23 +165,24 @@ static void wxp_drain_all(void)
 
 int wxp_ioc_protect(struct file *file, void *arg)
 {
-	struct wxp_seal seal = { .ctx = file->private_data };
+	struct wxpool_range few[WXP_FEW_RANGES];
+	struct wxp_seal seal = {
+		.ctx = file->private_data,
+		.ranges = { .room = few, .nr_room = WXP_FEW_RANGES },
+	};
 	struct wxpool_vec *vec = arg;
-	struct wxpool_range *ranges;
 	int err;
 
-	ranges = wxp_copy_ranges(vec, WXPOOL_PROT_X);
-	if (IS_ERR(ranges))
-		return PTR_ERR(ranges);
-	seal.ranges = ranges;
-	seal.nr_ranges = vec->nr_ranges;
+	err = wxp_copy_ranges(&seal.ranges, vec, &wxp_protect_form);
+	if (err)
+		return err;
 	err = wxp_seal_locked(&seal, vec->pool);
 	if (err == -EBUSY) {
 		wxp_drain_all();
 		err = wxp_seal_locked(&seal, vec->pool);
 	}
 	if (!err)
-		wxp_map_views(file, ranges, vec);
-	kvfree(ranges);
+		wxp_map_views(file, &seal.ranges, vec);
+	wxp_put_ranges(&seal.ranges);
 	return err;
 }

@@ -102,7 +102,7 @@ static int wxp_judge_view(struct wxp_ctx *ctx, vm_flags_t *flags)
 	}
 }
 
-/* A kept region is for the heirs that were made during its life. */
+/* Was the view made by a fork() during the region's life? */
 static bool wxp_inherited(const struct wxp_region *region,
 			  const struct vm_area_struct *vma)
 {
@@ -110,16 +110,26 @@ static bool wxp_inherited(const struct wxp_region *region,
 	       wxp_heir_nr(vma) <= region->ended;
 }
 
+/* What is there now, or what was there when the view was inherited. */
+static struct wxp_region *wxp_find_region(struct wxp_ctx *ctx,
+					  const struct vm_area_struct *vma,
+					  pgoff_t pgoff)
+{
+	struct wxp_region *newest = mtree_load(&ctx->regions, pgoff), *region;
+
+	for (region = newest; region; region = region->older)
+		if (wxp_inherited(region, vma))
+			return region;
+	return newest && !wxp_is_kept(newest) ? newest : NULL;
+}
+
 /*
  * madvise(MADV_DOFORK) can bring a W view into a child after all, hence the
  * owner's check at each fault.
  */
 static bool wxp_may_show(struct wxp_ctx *ctx, const struct vm_area_struct *vma,
-			 const struct wxp_region *region,
 			 const struct wxp_page *page)
 {
-	if (!region->pool && !wxp_inherited(region, vma))
-		return false;
 	if (vma->vm_flags & VM_MAYWRITE)
 		return page->state == WXP_OPEN && vma->vm_mm == ctx->owner;
 	if (vma->vm_flags & VM_MAYEXEC)
@@ -135,15 +145,15 @@ static vm_fault_t wxp_fault(struct vm_fault *vmf)
 	struct wxp_page *page;
 
 	down_read(&ctx->lock);
-	region = mtree_load(&ctx->regions, vmf->pgoff);
+	region = wxp_find_region(ctx, vmf->vma, vmf->pgoff);
 	if (!region)
 		goto out;
 	page = &region->pages[vmf->pgoff - region->pgoff];
-	if (!wxp_may_show(ctx, vmf->vma, region, page))
+	if (!wxp_may_show(ctx, vmf->vma, page))
 		goto out;
 	folio_get(page->folio);
 	folio_lock(page->folio);
-	vmf->page = folio_page(page->folio, 0);
+	vmf->page = wxp_region_page(region, vmf->pgoff);
 	ret = VM_FAULT_LOCKED;
 out:
 	up_read(&ctx->lock);
