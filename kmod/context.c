@@ -217,3 +217,17 @@ int wxp_release(struct inode *inode, struct file *file)
 	wxp_ctx_free(ctx);
 	return 0;
 }
+
+int wxp_ioc_freeze(struct file *file, void *argp)
+{
+	struct wxp_ctx *ctx = file->private_data;
+	struct wxpool_freeze *arg = argp;
+
+	if (arg->flags)
+		return -EINVAL;
+	if (down_write_killable(&ctx->lock))
+		return -EINTR;
+	ctx->frozen = true;
+	up_write(&ctx->lock);
+	return 0;
+}

@@ -372,6 +372,8 @@ static int wxp_install_locked(struct wxp_install *inst, u32 id)
 	int err;
 
 	lockdep_assert_held_write(&inst->ctx->lock);
+	if (inst->ctx->frozen)
+		return -EROFS;
 	pool = wxp_pool_get(inst->ctx, id, inst->gfp);
 	if (IS_ERR(pool))
 		return PTR_ERR(pool);

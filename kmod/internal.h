@@ -185,6 +185,7 @@ struct wxp_pool {
  * @hot: one of them, most likely that of the next line, or NULL; under @lock
  * @kept: regions of ended pools that forked children show, in the order they
  *	ended; under @lock
+ * @frozen: only FREE is left; under @lock
  * @nr: pages by state, kept ones not included; under @lock
  * @nr_packed: those that are packed; under @lock
  * @nr_huge: those that are part of a huge folio; under @lock
@@ -207,6 +208,7 @@ struct wxp_ctx {
 	struct list_head packed;
 	struct wxp_region *hot;
 	struct list_head kept;
+	bool frozen;
 	unsigned long nr[WXP_NR_STATES];
 	unsigned long nr_packed;
 	unsigned long nr_huge;
@@ -315,6 +317,7 @@ int wxp_release(struct inode *inode, struct file *file);
 int wxp_charge(struct wxp_ctx *ctx, unsigned long nr_pages);
 void wxp_uncharge(struct wxp_ctx *ctx, unsigned long nr_pages);
 
+int wxp_ioc_freeze(struct file *file, void *arg);
 
 /* range.c */
 struct wxp_form;

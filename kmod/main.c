@@ -44,6 +44,7 @@ union wxp_args {
 	struct wxpool_info info;
 	struct wxpool_vec vec;
 	struct wxpool_free free;
+	struct wxpool_freeze freeze;
 };
 
 /**
@@ -108,6 +109,13 @@ static const struct wxp_op wxp_ops[] = {
 		.owner = true,
 		.execute = wxp_ioc_install,
 		.try = wxp_try_install,
+	},
+	{
+		.cmd = WXPOOL_IOC_FREEZE,
+		.size = sizeof(struct wxpool_freeze),
+		.min_size = offsetofend(struct wxpool_freeze, flags),
+		.owner = true,
+		.execute = wxp_ioc_freeze,
 	},
 };
 

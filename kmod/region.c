@@ -270,6 +270,8 @@ static int wxp_pool_add(struct wxp_ctx *ctx, u32 id, struct list_head *regions)
 	struct wxp_pool *pool;
 	int err;
 
+	if (ctx->frozen)
+		return -EROFS;
 	pool = wxp_pool_get(ctx, id, WXP_GFP);
 	if (IS_ERR(pool))
 		return PTR_ERR(pool);

@@ -137,7 +137,12 @@ static int wxp_seal_locked(struct wxp_seal *seal, u32 pool)
 	if (down_write_killable(&seal->ctx->lock))
 		return -EINTR;
 	seal->pool = xa_load(&seal->ctx->pools, pool);
-	err = seal->pool ? wxp_seal(seal) : -ENOENT;
+	if (seal->ctx->frozen)
+		err = -EROFS;
+	else if (!seal->pool)
+		err = -ENOENT;
+	else
+		err = wxp_seal(seal);
 	up_write(&seal->ctx->lock);
 	return err;
 }

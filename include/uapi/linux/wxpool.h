@@ -90,6 +90,7 @@
  * - ENOTTY: no such operation.
  * - EOVERFLOW: the range ends beyond the space of the context.
  * - EPERM: an illegal transition: the page is sealed already.
+ * - EROFS: the context is frozen.
  * - EXDEV: the caller is not the owner.
  *
  * mmap() itself adds its own: EPERM where /dev is mounted noexec or a
@@ -110,6 +111,7 @@
 #define WXPOOL_IOC_PROTECT	_IO(WXPOOL_TYPE, 0x82)
 #define WXPOOL_IOC_FREE		_IO(WXPOOL_TYPE, 0x83)
 #define WXPOOL_IOC_INSTALL	_IO(WXPOOL_TYPE, 0x84)
+#define WXPOOL_IOC_FREEZE	_IO(WXPOOL_TYPE, 0x85)
 
 /**
  * enum wxpool_prot - what a page is sealed to
@@ -255,6 +257,21 @@ struct wxpool_free {
 	__u32 __reserved;
 	__aligned_u64 nr_freed;
 	__aligned_u64 nr_kept;
+};
+
+/**
+ * struct wxpool_freeze - ioctl(WXPOOL_IOC_FREEZE)
+ * @size: sizeof(struct wxpool_freeze)
+ * @flags: 0
+ *
+ * Has no output. From now on WXPOOL_IOC_ALLOC, WXPOOL_IOC_PROTECT and WXPOOL_IOC_INSTALL fail
+ * with EROFS, for good. Freezing a frozen context does nothing.
+ *
+ * For the owner only.
+ */
+struct wxpool_freeze {
+	__u32 size;
+	__u32 flags;
 };
 
 /**
