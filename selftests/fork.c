@@ -137,6 +137,8 @@ TEST_F(ctx, grandchild)
 	ASSERT_NE(MAP_FAILED, x);
 	ASSERT_GE(FORK(&c), 0);
 	if (!c.pid) {
+		/* Such that the grandchild ends with the test, if that fails */
+		close(c.go[1]);
 		pid = fork();
 		CHILD_CHECK(pid >= 0);
 		if (pid)
@@ -178,6 +180,9 @@ static void check_not_owner(int fd, size_t page)
 	CHILD_CHECK(wx_protect(fd, 99, page, 1, WXPOOL_PROT_R) == -EXDEV);
 	CHILD_CHECK(wx_free(fd, POOL) == -EXDEV);
 	CHILD_CHECK(wx_free(fd, 99) == -EXDEV);
+	CHILD_CHECK(wx_install_code(fd, POOL, PG(500), 1) == -EXDEV);
+	CHILD_CHECK(wx_install_code(fd, 99, PG(500), 1) == -EXDEV);
+	CHILD_CHECK(wx_freeze(fd) == -EXDEV);
 	CHILD_CHECK(wx_try_mmap(fd, RW, MAP_SHARED, page, 1) == -EXDEV);
 	CHILD_CHECK(wx_try_mmap(fd, PROT_WRITE, MAP_SHARED, page, 1) == -EXDEV);
 	CHILD_CHECK(wx_try_mmap(fd, RW, MAP_PRIVATE, page, 1) == -EACCES);
@@ -498,6 +503,329 @@ TEST_F(ctx, children_in_turn)
 	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 71));
 	EXPECT_EQ(0, child_end(&second));
 	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+}
+
+/* ------------------------------------------------------------ packed pages */
+
+#define AT(page, line)	((uint64_t)PG(page) + (line) * LINE)
+
+static bool runs(const char *p, uint32_t want)
+{
+	uint32_t val = 0;
+
+	return !try_exec(p, &val) && val == want;
+}
+
+#define EXPECT_CODE(p, want) do {					\
+	uint32_t _val = 0;						\
+									\
+	EXPECT_EQ(0, try_exec(p, &_val));				\
+	EXPECT_EQ((want), _val);					\
+} while (0)
+
+/*
+ * A page that two pools share: the owner frees one's lines, and others come
+ * there; a child of before sees none of that, one of after sees all of it.
+ */
+TEST_F(packed, shared_page)
+{
+	struct child before, after;
+	struct wxpool_free arg;
+	int touched;
+
+	for (touched = 0; touched < 2; touched++) {
+		ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
+		ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
+		if (touched)
+			EXPECT_CODE(self->x, 10);
+		ASSERT_GE(FORK(&before), 0);
+		if (!before.pid) {
+			if (touched)
+				CHILD_CHECK(runs(self->x, 10));
+			wx_step(before.done[1]);
+			child_waits(&before);
+			CHILD_CHECK(runs(self->x, 10));
+			CHILD_CHECK(runs(self->x + LINE, 20));
+			CHILD_CHECK(!memcmp(self->x, self->r, PG(1)));
+			wx_step(before.done[1]);
+			child_waits(&before);
+			CHILD_CHECK(runs(self->x, 10));
+			CHILD_CHECK(runs(self->x + LINE, 20));
+			/* What came there later is not for it. */
+			CHILD_CHECK(!runs(self->x + 2 * LINE, 40));
+			_exit(0);
+		}
+		close(before.done[1]);
+		ASSERT_EQ(0, wx_wait_step(before.done[0]));
+		ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
+		EXPECT_EQ(0, arg.nr_freed);
+		EXPECT_EQ(1, arg.nr_kept);
+		EXPECT_STAT(self->fd, 1, 0, 0, 1, 1);
+		EXPECT_PACKED(self->fd, 1, 1, 0);
+		/* At once a trap for the owner, by each of its views */
+		EXPECT_EQ(SIGTRAP, try_exec(self->x, NULL));
+		EXPECT_TRUE(wx_is_fill(self->r, LINE, WXPOOL_PROT_X));
+		EXPECT_CODE(self->x + LINE, 20);
+		wx_step(before.go[1]);
+		ASSERT_EQ(0, wx_wait_step(before.done[0]));
+
+		ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(0, 0), 30));
+		ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(0, 2), 40));
+		EXPECT_CODE(self->x, 30);
+		ASSERT_GE(FORK(&after), 0);
+		if (!after.pid) {
+			child_waits(&after);
+			CHILD_CHECK(runs(self->x, 30));
+			CHILD_CHECK(runs(self->x + LINE, 20));
+			CHILD_CHECK(runs(self->x + 2 * LINE, 40));
+			_exit(0);
+		}
+		ASSERT_EQ(0, wx_free(self->fd, 2));
+		EXPECT_EQ(SIGTRAP, try_exec(self->x + LINE, NULL));
+		EXPECT_CODE(self->x, 30);
+		EXPECT_EQ(0, child_end(&before));
+		EXPECT_EQ(0, child_end(&after));
+		ASSERT_EQ(0, wx_free(self->fd, 3));
+		EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+		EXPECT_PACKED(self->fd, 0, 0, 0);
+	}
+}
+
+/* A page that ends is kept; the owner can install there again at once. */
+TEST_F(packed, page_that_ends)
+{
+	struct wxpool_free arg;
+	struct child c;
+	char src[LINE];
+
+	wx_pattern(src, sizeof(src), 1);
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 5), 10));
+	ASSERT_EQ(0, wx_install(self->fd, 2, AT(1, 0), src, LINE, WXPOOL_PROT_R));
+	ASSERT_GE(FORK(&c), 0);
+	if (!c.pid) {
+		child_waits(&c);
+		CHILD_CHECK(runs(self->x + AT(0, 5), 10));
+		CHILD_CHECK(wx_is_fill(self->r, 5 * LINE, WXPOOL_PROT_X));
+		CHILD_CHECK(!memcmp(src, self->r + PG(1), LINE));
+		CHILD_CHECK(try_read(self->x + PG(1)) == SIGBUS);
+		_exit(0);
+	}
+	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
+	EXPECT_EQ(0, arg.nr_freed);
+	EXPECT_EQ(1, arg.nr_kept);
+	ASSERT_EQ(0, wx_free_out(self->fd, 2, &arg));
+	EXPECT_EQ(1, arg.nr_kept);
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
+	EXPECT_PACKED(self->fd, 0, 0, 0);
+	EXPECT_EQ(SIGBUS, try_exec(self->x + AT(0, 5), NULL));
+	EXPECT_EQ(SIGBUS, try_read(self->r + PG(1)));
+	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, 1, 0, 1));
+	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, 1, 1, 1));
+	EXPECT_EQ(-ENOENT, wx_protect(self->fd, 1, 0, 1, WXPOOL_PROT_X));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
+
+	/* In the other kind, too, and in full */
+	ASSERT_EQ(0, wx_install(self->fd, 1, AT(0, 5), src, 1, WXPOOL_PROT_R));
+	EXPECT_TRUE(wx_is_fill(self->r, 5 * LINE, WXPOOL_PROT_R));
+	EXPECT_EQ(src[0], self->r[5 * LINE]);
+	EXPECT_TRUE(wx_is_fill(self->r + 5 * LINE + 1, PG(1) - 5 * LINE - 1,
+			       WXPOOL_PROT_R));
+	EXPECT_EQ(SIGBUS, try_read(self->x));
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(1, 0), 11));
+	EXPECT_CODE(self->x + PG(1), 11);
+	EXPECT_STAT(self->fd, 1, 0, 1, 1, 2);
+	/* Made, ended and refused in front of what is kept */
+	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
+	EXPECT_EQ(2, arg.nr_freed);
+	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(-EFAULT, wx_install(self->fd, 1, AT(0, 5), NULL, 1,
+				      WXPOOL_PROT_X));
+	EXPECT_EQ(SIGBUS, try_read(self->r));
+	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, 1, 0, 1));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
+	EXPECT_EQ(0, child_end(&c));
+	EXPECT_EQ(0, wx_alloc(self->fd, 1, 0, 2));
+	EXPECT_STAT(self->fd, 1, 2, 0, 0, 0);
+}
+
+/*
+ * Several generations in the same place, each with a child of its own, which
+ * end in each order.
+ */
+TEST_F(packed, generations)
+{
+	const int orders[][3] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 0, 2 }, { 1, 2, 0 } };
+	struct child c[3];
+	unsigned int order;
+	int i;
+
+	for (order = 0; order < 4; order++) {
+		ASSERT_EQ(0, wx_install_code(self->fd, 50, AT(0, 9), 99));
+		for (i = 0; i < 3; i++) {
+			/* Line 0 and all of page 1, which line 9 does not keep */
+			ASSERT_EQ(0, wx_install_code(self->fd, 1 + i, AT(0, 0), 10 + i));
+			ASSERT_EQ(0, wx_install_code(self->fd, 1 + i, AT(1, 0), 20 + i));
+			ASSERT_GE(FORK(&c[i]), 0);
+			if (!c[i].pid) {
+				child_waits(&c[i]);
+				CHILD_CHECK(runs(self->x, 10 + i));
+				CHILD_CHECK(runs(self->x + PG(1), 20 + i));
+				CHILD_CHECK(runs(self->x + AT(0, 9), 99));
+				_exit(0);
+			}
+			ASSERT_EQ(0, wx_free(self->fd, 1 + i));
+			EXPECT_EQ(SIGTRAP, try_exec(self->x, NULL));
+			EXPECT_EQ(SIGBUS, try_exec(self->x + PG(1), NULL));
+		}
+		EXPECT_STAT(self->fd, 1, 0, 0, 1, 6);
+		ASSERT_EQ(0, wx_install_code(self->fd, 4, AT(0, 0), 13));
+		ASSERT_EQ(0, wx_install_code(self->fd, 4, AT(1, 0), 23));
+		for (i = 0; i < 3; i++) {
+			EXPECT_EQ(0, child_end(&c[orders[order][i]]));
+			/* An operation, which may take back what nobody shows */
+			EXPECT_EQ(-EEXIST, wx_alloc(self->fd, 4, 1, 1));
+			EXPECT_CODE(self->x, 13);
+			EXPECT_CODE(self->x + PG(1), 23);
+			EXPECT_CODE(self->x + AT(0, 9), 99);
+		}
+		EXPECT_STAT(self->fd, 2, 0, 0, 2, 0);
+		ASSERT_EQ(0, wx_free(self->fd, 4));
+		ASSERT_EQ(0, wx_free(self->fd, 50));
+		EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+		EXPECT_PACKED(self->fd, 0, 0, 0);
+	}
+}
+
+TEST_F(packed, grandchild)
+{
+	struct child c;
+	pid_t pid;
+	char ok;
+
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
+	ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
+	ASSERT_GE(FORK(&c), 0);
+	if (!c.pid) {
+		/* Such that the grandchild ends with the test, if that fails */
+		close(c.go[1]);
+		pid = fork();
+		CHILD_CHECK(pid >= 0);
+		if (pid)
+			_exit(0);
+		child_waits(&c);
+		ok = runs(self->x, 10) && runs(self->x + LINE, 20);
+		CHILD_CHECK(write(c.done[1], &ok, 1) == 1);
+		child_waits(&c);
+		close(c.done[1]);
+		_exit(0);
+	}
+	ASSERT_EQ(0, wx_wait(c.pid));
+	close(c.done[1]);
+	ASSERT_EQ(0, wx_free(self->fd, 1));
+	ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(0, 0), 30));
+	EXPECT_STAT(self->fd, 2, 0, 0, 1, 1);
+	wx_step(c.go[1]);
+	ASSERT_EQ(1, read(c.done[0], &ok, 1));
+	EXPECT_EQ(1, ok);
+	EXPECT_CODE(self->x, 30);
+	wx_step(c.go[1]);
+	EXPECT_EQ(0, read(c.done[0], &ok, 1));
+	/* The pipe ends before the address space does, or after. */
+	while (wx_stat(self->fd).kept) {
+		wx_alloc(self->fd, 1, 0, 1);
+		usleep(1000);
+	}
+	EXPECT_CODE(self->x, 30);
+	EXPECT_CODE(self->x + LINE, 20);
+}
+
+/* Not inherited, nothing kept: lines of after the fork, views that are gone */
+TEST_F(packed, nothing_to_keep)
+{
+	struct wxpool_free arg;
+	struct child c;
+
+	/* A page of after the fork, in a view of before: seen, as by any holder */
+	ASSERT_GE(FORK(&c), 0);
+	if (!c.pid) {
+		child_waits(&c);
+		CHILD_CHECK(runs(self->x, 10));
+		wx_step(c.done[1]);
+		child_waits(&c);
+		CHILD_CHECK(try_exec(self->x, NULL) == SIGTRAP);
+		CHILD_CHECK(runs(self->x + LINE, 20));
+		_exit(0);
+	}
+	close(c.done[1]);
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
+	ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
+	wx_step(c.go[1]);
+	ASSERT_EQ(0, wx_wait_step(c.done[0]));
+	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
+	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+	EXPECT_EQ(0, child_end(&c));
+
+	/* A child that unmaps its views, and lives on */
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
+	ASSERT_GE(FORK(&c), 0);
+	if (!c.pid) {
+		CHILD_CHECK(runs(self->x, 10));
+		child_waits(&c);
+		munmap(self->x, PG(WIN_PAGES));
+		munmap(self->r, PG(WIN_PAGES));
+		wx_step(c.done[1]);
+		child_waits(&c);
+		_exit(0);
+	}
+	close(c.done[1]);
+	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
+	EXPECT_EQ(1, arg.nr_kept);
+	wx_step(c.go[1]);
+	ASSERT_EQ(0, wx_wait_step(c.done[0]));
+	/* With the next operation the kept page goes back. */
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 11));
+	EXPECT_STAT(self->fd, 2, 0, 0, 1, 0);
+	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
+	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_CODE(self->x + LINE, 20);
+	EXPECT_EQ(0, child_end(&c));
+}
+
+/* Many pages, each of which the pools of even and of odd numbers share */
+TEST_F(packed, many_pages)
+{
+	const size_t nr = 100;
+	struct wxpool_free arg;
+	struct child c;
+	size_t i;
+
+	for (i = 0; i < 2 * nr; i++)
+		ASSERT_EQ(0, wx_install_code(self->fd, 1 + i % 2,
+					     AT(i / 2, i % 2 * 30), 500 + i));
+	ASSERT_GE(FORK(&c), 0);
+	if (!c.pid) {
+		for (i = 0; i < 2 * nr; i += 3)
+			CHILD_CHECK(runs(self->x + AT(i / 2, i % 2 * 30), 500 + i));
+		child_waits(&c);
+		for (i = 0; i < 2 * nr; i++)
+			CHILD_CHECK(runs(self->x + AT(i / 2, i % 2 * 30), 500 + i));
+		_exit(0);
+	}
+	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
+	EXPECT_EQ(0, arg.nr_freed);
+	EXPECT_EQ(nr, arg.nr_kept);
+	EXPECT_STAT(self->fd, 1, 0, 0, (long)nr, (long)nr);
+	EXPECT_PACKED(self->fd, (long)nr, (long)nr, 0);
+	for (i = 0; i < nr; i++) {
+		EXPECT_EQ(SIGTRAP, try_exec(self->x + AT(i, 0), NULL));
+		EXPECT_CODE(self->x + AT(i, 30), 501 + 2 * i);
+	}
+	ASSERT_EQ(0, wx_free_out(self->fd, 2, &arg));
+	EXPECT_EQ(nr, arg.nr_freed);
+	EXPECT_EQ(0, child_end(&c));
+	EXPECT_EQ(0, wx_alloc(self->fd, 1, 0, nr));
+	EXPECT_STAT(self->fd, 1, (long)nr, 0, 0, 0);
 }
 
 /* The owner is an address space: whoever shares it is the owner, too. */

@@ -279,6 +279,192 @@ TEST_F(limit, lowered)
 	EXPECT_EQ(-ENOSPC, wx_alloc(fd, POOL, 5, 1));
 }
 
+/* ------------------------------------------------------------ packed pages */
+
+#define AT(page, line)	((uint64_t)PG(page) + (line) * LINE)
+
+/* What a refused INSTALL leaves: the counts, an absent page, no pool */
+#define CHECK_NO_SPACE(fd, pool, r, nr) do {				\
+	struct wx_stat _before = wx_stat(fd), _after;			\
+									\
+	CHILD_CHECK(wx_install_vec(fd, pool, r, nr) == -ENOSPC);	\
+	_after = wx_stat(fd);						\
+	CHILD_CHECK(!memcmp(&_before, &_after, sizeof(_before)));	\
+	CHILD_CHECK(wx_free(fd, pool) == -ENOENT);			\
+} while (0)
+
+static void install_in_ten(void)
+{
+	size_t len = PG(11), i;
+	struct wxpool_range r[11];
+	char *src = malloc(len), *x;
+	int fd = wx_open();
+
+	CHILD_CHECK(fd >= 0 && src);
+	wx_pattern(src, len, 1);
+	x = wx_view(fd, RX, 0, 64);
+	CHILD_CHECK(x != MAP_FAILED);
+	/* Eleven pages are one too many, in one range or in eleven. */
+	r[0] = wx_bytes(0, src, len, WXPOOL_PROT_X);
+	CHECK_NO_SPACE(fd, POOL, r, 1);
+	CHILD_CHECK(try_read(x) == SIGBUS);
+	for (i = 0; i < 11; i++)
+		r[i] = wx_bytes(AT(3 * i, i), src, 1, 1 + i % 2);
+	CHECK_NO_SPACE(fd, POOL, r, 11);
+	CHILD_CHECK(try_read(x + PG(3)) == SIGBUS);
+	CHILD_CHECK(!wx_install_vec(fd, POOL, r, 10));
+	CHILD_CHECK(wx_stat(fd).packed == 10);
+	CHECK_NO_SPACE(fd, 2, r + 10, 1);
+
+	/* Pages that are there cost nothing, whichever pool comes to them. */
+	for (i = 0; i < 10; i++)
+		r[i].offset += LINE;
+	CHILD_CHECK(!wx_install_vec(fd, 2, r, 10));
+	CHILD_CHECK(!wx_install(fd, 3, AT(3, 10), src, 40 * LINE, WXPOOL_PROT_X));
+	/* A vector that needs one page more changes nothing of these, either. */
+	for (i = 0; i < 11; i++)
+		r[i].offset += LINE;
+	CHECK_NO_SPACE(fd, 4, r, 11);
+	CHILD_CHECK(wx_alloc(fd, 4, 60, 1) == -ENOSPC);
+	/* Refusals for other reasons are not charged. */
+	CHILD_CHECK(!wx_free(fd, POOL) && !wx_free(fd, 2));
+	CHILD_CHECK(wx_stat(fd).packed == 1);
+	for (i = 0; i < 20; i++) {
+		r[0] = wx_bytes(PG(20), src, PG(4), WXPOOL_PROT_X);
+		r[1] = wx_bytes(AT(30, 0), NULL, 1, WXPOOL_PROT_X);
+		CHILD_CHECK(wx_install_vec(fd, 4, r, 2) == -EFAULT);
+		r[1] = wx_bytes(AT(3, 10), src, 1, WXPOOL_PROT_X);
+		CHILD_CHECK(wx_install_vec(fd, 4, r, 2) == -EEXIST);
+	}
+	CHILD_CHECK(!wx_install(fd, 4, PG(20), src, PG(9), WXPOOL_PROT_X));
+	CHILD_CHECK(!wx_free(fd, 4) && !wx_free(fd, 3));
+	CHILD_CHECK(!wx_alloc(fd, 4, 0, 10));
+}
+
+TEST_F(limit, install)
+{
+	ASSERT_EQ(0, set_limits(10, 100));
+	EXPECT_EQ(0, as_user(USER_A, install_in_ten));
+	ASSERT_EQ(0, set_limits(100, 10));
+	EXPECT_EQ(0, as_user(USER_A, install_in_ten));
+	EXPECT_EQ(0, as_user(USER_B, install_in_ten));
+}
+
+/* At the limit: full pages into a window that has them, or that is new */
+static void install_huge(void)
+{
+	struct wxpool_info info;
+	struct wxpool_range r;
+	char *src = calloc(2, wx_page_size);
+	struct wx_stat st;
+	uint64_t size;
+	int fd = wx_open();
+
+	CHILD_CHECK(fd >= 0 && src && !wx_info(fd, &info));
+	size = info.huge_size;
+	/* There is room for one window and half of one. */
+	r = wx_bytes(0, src, 1, WXPOOL_PROT_X);
+	CHILD_CHECK(!wx_install_flags(fd, POOL, &r, 1, WXPOOL_INSTALL_HUGE));
+	st = wx_stat(fd);
+	r = wx_bytes(size, src, 1, WXPOOL_PROT_X);
+	CHILD_CHECK(!wx_install_flags(fd, 2, &r, 1, WXPOOL_INSTALL_HUGE));
+	CHILD_CHECK(wx_stat(fd).packed == st.packed + 1);
+	CHILD_CHECK(wx_stat(fd).huge == st.huge);
+	if (!st.huge)
+		return;
+	/* With one page at a time it is full in the end. */
+	CHILD_CHECK(!wx_free(fd, 2));
+	CHILD_CHECK(!wx_alloc(fd, 2, 4 * st.huge, st.huge / 2));
+	r = wx_bytes(size, src, 1, WXPOOL_PROT_X);
+	CHILD_CHECK(wx_install_flags(fd, 3, &r, 1, WXPOOL_INSTALL_HUGE) == -ENOSPC);
+	/* What needs no page works: in lines, and in full pages. */
+	CHILD_CHECK(!wx_install(fd, 3, AT(5, 1), src, LINE, WXPOOL_PROT_X));
+	CHILD_CHECK(!wx_install(fd, 3, PG(6), src, PG(1), WXPOOL_PROT_X));
+	CHILD_CHECK(!wx_free(fd, POOL) && !wx_free(fd, 2) && !wx_free(fd, 3));
+	/* All of it back, for regions now */
+	CHILD_CHECK(!wx_alloc(fd, POOL, 0, st.huge + st.huge / 2));
+	CHILD_CHECK(wx_alloc(fd, POOL, 2 * st.huge, 1) == -ENOSPC);
+}
+
+TEST_F(limit, huge)
+{
+	struct wxpool_range r = wx_bytes(0, "x", 1, WXPOOL_PROT_X);
+	struct wxpool_info info;
+	int fd = wx_open();
+	long nr;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, wx_info(fd, &info));
+	if (!info.huge_size)
+		SKIP(return, "this kernel has no huge pages");
+	nr = info.huge_size / wx_page_size;
+	ASSERT_EQ(0, set_limits(nr + nr / 2, 10 * nr));
+	EXPECT_EQ(0, as_user(USER_A, install_huge));
+	/* Too little for a window from the start */
+	ASSERT_EQ(0, set_limits(nr - 1, 10 * nr));
+	EXPECT_EQ(0, wx_install_flags(fd, POOL, &r, 1, WXPOOL_INSTALL_HUGE));
+	EXPECT_PACKED(fd, 1, 1, 0);
+}
+
+/*
+ * Where the owner needs a copy of a page that a child shows, there must be
+ * room for it: else nothing changes, and it works once the child is gone.
+ */
+TEST_F(limit, no_room_for_a_copy)
+{
+	int fd = wx_open(), go[2];
+	struct wxpool_free arg;
+	struct wx_stat st;
+	pid_t pid;
+	size_t i;
+	char *x;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, pipe(go));
+	/* Pages 0 and 1 are shared with pool 2, page 2 is the pool's own. */
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, wx_install_code(fd, POOL, AT(i, 0), 10 + i));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, wx_install_code(fd, 2, AT(i, 1), 20 + i));
+	x = wx_view(fd, RX, 0, 3);
+	ASSERT_NE(MAP_FAILED, x);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		close(go[1]);
+		wx_wait_step(go[0]);
+		for (i = 0; i < 3; i++)
+			CHILD_CHECK(!try_exec(x + AT(i, 0), NULL));
+		_exit(0);
+	}
+	/* Room for one of the two copies, and for none */
+	for (i = 4; i >= 3; i--) {
+		ASSERT_EQ(0, set_limits(i, self->user));
+		/* An INSTALL shows what is charged: there is room as before. */
+		EXPECT_EQ(i == 4 ? 0 : -ENOSPC, wx_install_code(fd, 9, AT(9, 0), 1));
+		EXPECT_EQ(i == 4 ? 0 : -ENOENT, wx_free(fd, 9));
+		st = wx_stat(fd);
+		EXPECT_EQ(-ENOSPC, wx_free(fd, POOL));
+		EXPECT_STAT(fd, st.pools, st.open, st.read, st.exec, st.kept);
+		EXPECT_PACKED(fd, st.packed, st.lines, st.huge);
+		EXPECT_EQ(0, try_exec(x + AT(0, 0), NULL));
+		EXPECT_EQ(0, try_exec(x + AT(1, 0), NULL));
+		EXPECT_EQ(0, try_exec(x + AT(2, 0), NULL));
+		EXPECT_EQ(-EEXIST, wx_install_code(fd, 3, AT(0, 0), 1));
+		EXPECT_EQ(-EEXIST, wx_install_code(fd, 3, AT(2, 0), 1));
+	}
+	close(go[1]);
+	close(go[0]);
+	EXPECT_EQ(0, wx_wait(pid));
+	EXPECT_EQ(0, wx_free_out(fd, POOL, &arg));
+	EXPECT_EQ(1, arg.nr_freed);
+	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(SIGTRAP, try_exec(x + AT(0, 0), NULL));
+	EXPECT_EQ(0, try_exec(x + AT(0, 1), NULL));
+	EXPECT_EQ(SIGBUS, try_exec(x + AT(2, 0), NULL));
+	EXPECT_STAT(fd, 1, 0, 0, 2, 0);
+}
+
 /* ---------------------------------------------------------- memory cgroups */
 
 #define CGROUP_DIR	"/tmp/wxpool-cgroup"
@@ -413,6 +599,88 @@ TEST_F(memcg, limit)
 		limited_child(self->group);
 	EXPECT_EQ(0, wx_wait(pid));
 	EXPECT_LT(group_read(self->group, "memory.current"), 8 * MIB);
+}
+
+/* In a group with less than a huge page left there are single pages. */
+static void fill_group(const char *group)
+{
+	size_t nr = 256 * 1024 / wx_page_size, i;
+	struct wxpool_range r;
+	struct wx_stat st;
+	uint32_t val;
+	char *x;
+	int fd;
+
+	CHILD_CHECK(!group_write(group, "cgroup.procs", "0"));
+	fd = wx_open();
+	CHILD_CHECK(fd >= 0);
+	x = wx_view(fd, RX, 0, 512);
+	CHILD_CHECK(x != MAP_FAILED);
+	for (i = 0; !wx_alloc(fd, 10 + i, 1024 + i * nr, nr); i++)
+		;
+	CHILD_CHECK(i > 4);
+	CHILD_CHECK(!wx_free(fd, 10) && !wx_free(fd, 11));
+	{
+		unsigned char code[LINE];
+
+		r = wx_bytes(0, code, wx_emit(code, 66), WXPOOL_PROT_X);
+		CHILD_CHECK(!wx_install_flags(fd, POOL, &r, 1,
+					      WXPOOL_INSTALL_HUGE));
+	}
+	CHILD_CHECK(!try_exec(x, &val) && val == 66);
+	st = wx_stat(fd);
+	CHILD_CHECK(!st.huge);
+	CHILD_CHECK(!wx_free(fd, POOL));
+	CHILD_CHECK(try_read(x) == SIGBUS && !wx_stat(fd).packed);
+	_exit(0);
+}
+
+TEST_F(memcg, no_huge_page_left)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, group_write(self->group, "memory.max", "33554432"));
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		fill_group(self->group);
+	EXPECT_EQ(0, wx_wait(pid));
+	EXPECT_LT(group_read(self->group, "memory.current"), 8 * MIB);
+}
+
+/* An INSTALL that does not fit leaves nothing, and what fits does later. */
+static void install_too_much(const char *group)
+{
+	char *src = mmap(NULL, WXPOOL_MAX_INSTALL, RW,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd, i;
+
+	CHILD_CHECK(src != MAP_FAILED);
+	memset(src, 0x11, WXPOOL_MAX_INSTALL);	/* charged to another group */
+	CHILD_CHECK(!group_write(group, "cgroup.procs", "0"));
+	fd = wx_open();
+	CHILD_CHECK(fd >= 0);
+	for (i = 0; i < 3; i++) {
+		CHILD_CHECK(wx_install(fd, POOL, 0, src, WXPOOL_MAX_INSTALL,
+				       WXPOOL_PROT_X) == -ENOMEM);
+		CHILD_CHECK(!wx_stat(fd).pools && !wx_stat(fd).packed &&
+			    !wx_stat(fd).lines);
+	}
+	CHILD_CHECK(!wx_install(fd, POOL, 0, src, MIB, WXPOOL_PROT_X));
+	_exit(0);
+}
+
+TEST_F(memcg, install)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, group_write(self->group, "memory.max", "8388608"));
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		install_too_much(self->group);
+	EXPECT_EQ(0, wx_wait(pid));
+	EXPECT_LT(group_read(self->group, "memory.current"), 4 * MIB);
 }
 
 /* ---------------------------------------------------------------- signals */

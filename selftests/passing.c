@@ -117,6 +117,9 @@ static void peer_tries_to_own(int sock, int fd)
 	CHILD_CHECK(wx_alloc(fd, 2, 10, 1) == -EXDEV);
 	CHILD_CHECK(wx_protect(fd, POOL, 1, 1, WXPOOL_PROT_X) == -EXDEV);
 	CHILD_CHECK(wx_free(fd, POOL) == -EXDEV);
+	CHILD_CHECK(wx_install_code(fd, POOL, PG(10), 1) == -EXDEV);
+	CHILD_CHECK(wx_install_code(fd, 2, PG(10), 1) == -EXDEV);
+	CHILD_CHECK(wx_freeze(fd) == -EXDEV);
 	peer_says(sock);
 }
 
@@ -183,6 +186,62 @@ TEST_F(peer, cannot_hold_memory)
 	TURN();
 
 	ASSERT_EQ(0, wx_make_code(self->fd, 2, 0, 83));
+	TURN();
+	EXPECT_EQ(0, wx_wait(self->pid));
+}
+
+/* Lines come and go under a peer's views as pages do. */
+static void peer_watches_lines(int sock, int fd)
+{
+	char *x, *r;
+	uint32_t val;
+
+	CHILD_CHECK(fd >= 0);
+	peer_waits(sock);	/* two lines of page 5 */
+	x = wx_view(fd, RX, 5, 1);
+	r = wx_view(fd, PROT_READ, 5, 1);
+	CHILD_CHECK(x != MAP_FAILED && r != MAP_FAILED);
+	CHILD_CHECK(!try_exec(x, &val) && val == 85);
+	CHILD_CHECK(!try_exec(x + LINE, &val) && val == 86);
+	CHILD_CHECK(try_exec(x + 2 * LINE, &val) == SIGTRAP);
+	CHILD_CHECK(try_write(x + 2 * LINE, 1) == SIGSEGV);
+	CHILD_CHECK(wx_mprotect(x, 1, RW) == -EACCES);
+	CHILD_CHECK(wx_try_mmap(fd, RW, MAP_SHARED, 5, 1) == -EXDEV);
+	peer_says(sock);
+
+	peer_waits(sock);	/* the first is freed */
+	CHILD_CHECK(try_exec(x, &val) == SIGTRAP);
+	CHILD_CHECK(wx_is_fill(r, LINE, WXPOOL_PROT_X));
+	CHILD_CHECK(!try_exec(x + LINE, &val) && val == 86);
+	peer_says(sock);
+
+	peer_waits(sock);	/* and the other */
+	CHILD_CHECK(try_exec(x + LINE, &val) == SIGBUS);
+	CHILD_CHECK(try_read(r) == SIGBUS);
+	peer_says(sock);
+
+	peer_waits(sock);	/* a new one */
+	CHILD_CHECK(!try_exec(x + 2 * LINE, &val) && val == 87);
+	CHILD_CHECK(try_exec(x, &val) == SIGTRAP);
+	peer_says(sock);
+}
+
+TEST_F(peer, sees_lines_come_and_go)
+{
+	struct wxpool_free arg;
+
+	START_PEER(peer_watches_lines);
+	ASSERT_EQ(0, wx_install_code(self->fd, 2, PG(5), 85));
+	ASSERT_EQ(0, wx_install_code(self->fd, 3, PG(5) + LINE, 86));
+	TURN();
+	ASSERT_EQ(0, wx_free_out(self->fd, 2, &arg));
+	EXPECT_EQ(0, arg.nr_kept);
+	TURN();
+	ASSERT_EQ(0, wx_free_out(self->fd, 3, &arg));
+	EXPECT_EQ(1, arg.nr_freed);
+	EXPECT_EQ(0, arg.nr_kept);
+	TURN();
+	ASSERT_EQ(0, wx_install_code(self->fd, 2, PG(5) + 2 * LINE, 87));
 	TURN();
 	EXPECT_EQ(0, wx_wait(self->pid));
 }

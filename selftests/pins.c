@@ -7,7 +7,6 @@
  */
 #include <linux/aio_abi.h>
 #include <linux/fuse.h>
-#include <linux/io_uring.h>
 #include <pthread.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -15,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+#include "wxpool_uring.h"
 #include "wxpool_util.h"
 
 #define POOL	1
@@ -170,90 +170,15 @@ TEST_F(pin, vmsplice_by_another_thread_group)
 
 /* --------------------------------------------------------------- io_uring */
 
-struct ring {
-	int fd;
-	char *rings;
-	size_t rings_size;
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqes;
-	unsigned int *sq_tail, *sq_mask, *sq_array, *cq_head, *cq_tail, *cq_mask;
-};
-
-static int ring_init(struct ring *ring)
-{
-	struct io_uring_params p = { 0 };
-	char *rings;
-
-	ring->fd = syscall(__NR_io_uring_setup, 4, &p);
-	if (ring->fd < 0)
-		return -errno;
-	if (!(p.features & IORING_FEAT_SINGLE_MMAP))
-		return -EOPNOTSUPP;
-	ring->rings_size = p.cq_off.cqes +
-			   p.cq_entries * sizeof(struct io_uring_cqe);
-	rings = mmap(NULL, ring->rings_size, RW, MAP_SHARED, ring->fd,
-		     IORING_OFF_SQ_RING);
-	ring->sqes = mmap(NULL, PG(1), RW, MAP_SHARED, ring->fd,
-			  IORING_OFF_SQES);
-	if (rings == MAP_FAILED || (void *)ring->sqes == MAP_FAILED)
-		return -errno;
-	ring->rings = rings;
-	ring->sq_tail = (void *)(rings + p.sq_off.tail);
-	ring->sq_mask = (void *)(rings + p.sq_off.ring_mask);
-	ring->sq_array = (void *)(rings + p.sq_off.array);
-	ring->cq_head = (void *)(rings + p.cq_off.head);
-	ring->cq_tail = (void *)(rings + p.cq_off.tail);
-	ring->cq_mask = (void *)(rings + p.cq_off.ring_mask);
-	ring->cqes = (void *)(rings + p.cq_off.cqes);
-	return 0;
-}
-
-static void ring_close(struct ring *ring)
-{
-	munmap(ring->rings, ring->rings_size);
-	munmap(ring->sqes, PG(1));
-	close(ring->fd);
-}
-
-static int ring_register(struct ring *ring, void *p, size_t len)
+static int ring_register(struct io_uring *ring, void *p, size_t len)
 {
 	struct iovec iov = { p, len };
 
-	return syscall(__NR_io_uring_register, ring->fd,
-		       IORING_REGISTER_BUFFERS, &iov, 1) ? -errno : 0;
-}
-
-static int ring_unregister(struct ring *ring)
-{
-	return syscall(__NR_io_uring_register, ring->fd,
-		       IORING_UNREGISTER_BUFFERS, NULL, 0) ? -errno : 0;
-}
-
-static void ring_submit(struct ring *ring, struct io_uring_sqe *sqe)
-{
-	unsigned int slot = *ring->sq_tail & *ring->sq_mask;
-
-	ring->sqes[slot] = *sqe;
-	ring->sq_array[slot] = slot;
-	__atomic_store_n(ring->sq_tail, *ring->sq_tail + 1, __ATOMIC_RELEASE);
-	syscall(__NR_io_uring_enter, ring->fd, 1, 0, 0, NULL, 0);
-}
-
-static int ring_wait(struct ring *ring)
-{
-	unsigned int head = *ring->cq_head;
-	int res;
-
-	if (head == __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE))
-		syscall(__NR_io_uring_enter, ring->fd, 0, 1,
-			IORING_ENTER_GETEVENTS, NULL, 0);
-	res = ring->cqes[head & *ring->cq_mask].res;
-	__atomic_store_n(ring->cq_head, head + 1, __ATOMIC_RELEASE);
-	return res;
+	return io_uring_register_buffers(ring, &iov, 1);
 }
 
 /* Stores @len bytes from @fd at @to, through the fixed buffer 0 */
-static int ring_read_fixed(struct ring *ring, int fd, void *to, unsigned int len)
+static int ring_read_fixed(struct io_uring *ring, int fd, void *to, unsigned int len)
 {
 	struct io_uring_sqe sqe = {
 		.opcode = IORING_OP_READ_FIXED,
@@ -263,13 +188,6 @@ static int ring_read_fixed(struct ring *ring, int fd, void *to, unsigned int len
 	ring_submit(ring, &sqe);
 	return ring_wait(ring);
 }
-
-#define RING_OR_SKIP(ring) do {						\
-	int _ret = ring_init(ring);					\
-									\
-	if (_ret)							\
-		SKIP(return, "io_uring: %s", strerror(-_ret));		\
-} while (0)
 
 /* Kernels up to 6.4 take no fixed buffer in a mapping of any file. */
 #define REGISTER_OR_SKIP(ring, p, len) do {				\
@@ -283,10 +201,10 @@ static int ring_read_fixed(struct ring *ring, int fd, void *to, unsigned int len
 TEST_F(pin, io_uring_fixed_buffer)
 {
 	int zero = open("/dev/zero", O_RDONLY);
-	struct ring ring;
+	struct io_uring ring;
 
 	ASSERT_GE(zero, 0);
-	RING_OR_SKIP(&ring);
+	RING_OR_SKIP(&ring, 0);
 	REGISTER_OR_SKIP(&ring, self->w + PG(PINNED), PG(1));
 	EXPECT_BUSY();
 	/* The pin is a live one: this stores without any mapping. */
@@ -294,31 +212,31 @@ TEST_F(pin, io_uring_fixed_buffer)
 	EXPECT_EQ(8, ring_read_fixed(&ring, zero, self->w + PG(PINNED) + 512, 8));
 	EXPECT_EQ(0, self->w[PG(PINNED) + 512]);
 	EXPECT_BUSY();
-	EXPECT_EQ(0, ring_unregister(&ring));
+	EXPECT_EQ(0, io_uring_unregister_buffers(&ring));
 	EXPECT_SEALABLE();
 }
 
 /* A ring that is closed with its buffers registered lets go of them. */
 TEST_F(pin, io_uring_closed)
 {
-	struct ring ring;
+	struct io_uring ring;
 
-	RING_OR_SKIP(&ring);
+	RING_OR_SKIP(&ring, 0);
 	REGISTER_OR_SKIP(&ring, self->w + PG(PINNED), PG(1));
 	EXPECT_BUSY();
-	ring_close(&ring);
+	io_uring_queue_exit(&ring);
 	EXPECT_SEALABLE();
 }
 
 /* Buffers that are to be written cannot be registered over sealed pages. */
 TEST_F(pin, io_uring_over_sealed)
 {
-	struct ring ring;
+	struct io_uring ring;
 	char *plain = mmap(NULL, PG(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	RING_OR_SKIP(&ring);
+	RING_OR_SKIP(&ring, 0);
 	ASSERT_EQ(0, ring_register(&ring, plain, PG(1)));
-	ASSERT_EQ(0, ring_unregister(&ring));
+	ASSERT_EQ(0, io_uring_unregister_buffers(&ring));
 	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 2, WXPOOL_PROT_X));
 	EXPECT_NE(0, ring_register(&ring, self->x, PG(1)));
 	EXPECT_NE(0, ring_register(&ring, self->w, PG(1)));
@@ -332,11 +250,11 @@ TEST_F(pin, io_uring_over_sealed)
 TEST_F(pin, pin_outlives_free)
 {
 	int zero = open("/dev/zero", O_RDONLY);
-	struct ring ring;
+	struct io_uring ring;
 	uint32_t val;
 
 	ASSERT_GE(zero, 0);
-	RING_OR_SKIP(&ring);
+	RING_OR_SKIP(&ring, 0);
 	REGISTER_OR_SKIP(&ring, self->w, PG(1));
 	ASSERT_EQ(0, wx_free(self->fd, POOL));
 	EXPECT_EQ(SIGBUS, try_read(self->w));
@@ -346,7 +264,7 @@ TEST_F(pin, pin_outlives_free)
 	EXPECT_EQ((int)PG(1), ring_read_fixed(&ring, zero, self->w, PG(1)));
 	EXPECT_EQ(0, try_exec(self->x, &val));
 	EXPECT_EQ(55, val);
-	EXPECT_EQ(0, ring_unregister(&ring));
+	EXPECT_EQ(0, io_uring_unregister_buffers(&ring));
 	EXPECT_EQ(0, wx_free(self->fd, 2));
 }
 
@@ -354,10 +272,10 @@ TEST_F(pin, pin_outlives_free)
 TEST_F(pin, io_uring_read_across_seal)
 {
 	struct io_uring_sqe sqe = { .opcode = IORING_OP_READ };
-	struct ring ring;
+	struct io_uring ring;
 	int p[2];
 
-	RING_OR_SKIP(&ring);
+	RING_OR_SKIP(&ring, 0);
 	ASSERT_EQ(0, pipe(p));
 	sqe.fd = p[0];
 	sqe.addr = (uintptr_t)self->w + 64;

@@ -4,7 +4,6 @@
  * can do to a mapping makes one kind into another. Where an attack is tried,
  * the same is done to plain memory first, to show that the attempt works.
  */
-#include <linux/userfaultfd.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
@@ -32,9 +31,6 @@
 #endif
 #ifndef __NR_mseal
 #define __NR_mseal		462
-#endif
-#ifndef UFFD_USER_MODE_ONLY
-#define UFFD_USER_MODE_ONLY	1
 #endif
 #ifndef UFFD_FEATURE_WP_ASYNC
 #define UFFD_FEATURE_WP_ASYNC	(1 << 15)
@@ -945,36 +941,12 @@ TEST_F(ctx, hugepage_advice)
 	EXPECT_EQ(SIGSEGV, try_write(win, 0));
 }
 
-static int uffd_open(uint64_t features)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-
-	if (fd < 0)
-		return -errno;
-	if (ioctl(fd, UFFDIO_API, &api)) {
-		close(fd);
-		return -EOPNOTSUPP;
-	}
-	return fd;
-}
-
-static int uffd_register(int uffd, void *p, size_t nr, uint64_t mode)
-{
-	struct uffdio_register reg = {
-		.range = { .start = (uintptr_t)p, .len = PG(nr) },
-		.mode = mode,
-	};
-
-	return ioctl(uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
-}
-
 /* User space cannot supply the pages of a view. */
 TEST_F(ctx, userfaultfd_missing)
 {
 	const int prots[] = { RW, RX, PROT_READ };
 	char *plain = plain_pages(1);
-	int uffd = uffd_open(0), i;
+	int uffd = uffd_open(UFFD_USER_MODE_ONLY, 0), i;
 	char *v;
 
 	ASSERT_NE(MAP_FAILED, plain);
@@ -1000,7 +972,7 @@ TEST_F(ctx, userfaultfd_missing)
  */
 TEST_F(ctx, userfaultfd_wp)
 {
-	int uffd = uffd_open(UFFD_FEATURE_WP_ASYNC), round;
+	int uffd = uffd_open(UFFD_USER_MODE_ONLY, UFFD_FEATURE_WP_ASYNC), round;
 	struct uffdio_writeprotect wp;
 	char *w, *x;
 

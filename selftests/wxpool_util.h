@@ -30,6 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/userfaultfd.h>
 #include <linux/wxpool.h>
 
 #include "kselftest_harness.h"
@@ -50,6 +51,10 @@
 
 /* Size of the window that the fixture reserves, in pages */
 #define WIN_PAGES	512
+
+/* What a packed page consists of, in bytes */
+#define LINE		64
+#define PAGE_LINES	(wx_page_size / LINE)
 
 static size_t wx_page_size;
 
@@ -165,6 +170,51 @@ static inline int wx_free(int fd, uint32_t pool)
 	return wx_free_out(fd, pool, &arg);
 }
 
+/* The range of an INSTALL: @len bytes at @src, for offset @offset in bytes */
+static inline struct wxpool_range wx_bytes(uint64_t offset, const void *src,
+					   uint64_t len, uint32_t prot)
+{
+	return (struct wxpool_range) {
+		.offset = offset,
+		.length = len,
+		.prot = prot,
+		.addr = (uintptr_t)src,
+	};
+}
+
+static inline int wx_install_flags(int fd, uint32_t pool,
+				   struct wxpool_range *r, uint32_t nr,
+				   uint32_t flags)
+{
+	struct wxpool_vec vec = {
+		.size = sizeof(vec), .pool = pool, .ranges = (uintptr_t)r,
+		.nr_ranges = nr, .flags = flags,
+	};
+
+	return wx_ioctl(fd, WXPOOL_IOC_INSTALL, &vec);
+}
+
+static inline int wx_install_vec(int fd, uint32_t pool, struct wxpool_range *r,
+				 uint32_t nr)
+{
+	return wx_install_flags(fd, pool, r, nr, 0);
+}
+
+static inline int wx_install(int fd, uint32_t pool, uint64_t offset,
+			     const void *src, size_t len, uint32_t prot)
+{
+	struct wxpool_range r = wx_bytes(offset, src, len, prot);
+
+	return wx_install_vec(fd, pool, &r, 1);
+}
+
+static inline int wx_freeze(int fd)
+{
+	struct wxpool_freeze arg = { .size = sizeof(arg) };
+
+	return wx_ioctl(fd, WXPOOL_IOC_FREEZE, &arg);
+}
+
 /* A view of [page, page + nr), anywhere; MAP_FAILED and errno on failure */
 static inline char *wx_view(int fd, int prot, size_t page, size_t nr)
 {
@@ -200,9 +250,9 @@ static inline int wx_mprotect(void *p, size_t nr, int prot)
 
 /* ---------------------------------------------------------------- fdinfo */
 
-/* Pages of a context by state, as show_fdinfo reports them */
+/* What a context holds, as show_fdinfo reports it: pages, but for lines */
 struct wx_stat {
-	long pools, open, read, exec, kept, limit;
+	long pools, open, read, exec, kept, limit, packed, lines, huge;
 };
 
 static inline int wx_stat_of(pid_t pid, int fd, struct wx_stat *st)
@@ -210,11 +260,14 @@ static inline int wx_stat_of(pid_t pid, int fd, struct wx_stat *st)
 	const struct {
 		const char *name;
 		long *value;
-	} lines[] = {
+	} fields[] = {
 		{ "wxpool-pools:", &st->pools }, { "wxpool-open:", &st->open },
 		{ "wxpool-read:", &st->read },	 { "wxpool-exec:", &st->exec },
 		{ "wxpool-kept:", &st->kept },	 { "wxpool-limit:", &st->limit },
+		{ "wxpool-packed:", &st->packed },
+		{ "wxpool-lines:", &st->lines }, { "wxpool-huge:", &st->huge },
 	};
+	const unsigned int nr = sizeof(fields) / sizeof(fields[0]);
 	char path[64], line[128];
 	unsigned int found = 0, i;
 	FILE *f;
@@ -224,14 +277,14 @@ static inline int wx_stat_of(pid_t pid, int fd, struct wx_stat *st)
 	if (!f)
 		return -errno;
 	while (fgets(line, sizeof(line), f))
-		for (i = 0; i < 6; i++)
-			if (!strncmp(line, lines[i].name,
-				     strlen(lines[i].name)) &&
-			    sscanf(line + strlen(lines[i].name), "\t%ld",
-				   lines[i].value) == 1)
+		for (i = 0; i < nr; i++)
+			if (!strncmp(line, fields[i].name,
+				     strlen(fields[i].name)) &&
+			    sscanf(line + strlen(fields[i].name), "\t%ld",
+				   fields[i].value) == 1)
 				found |= 1U << i;
 	fclose(f);
-	return found == 0x3f ? 0 : -ENODATA;
+	return found == (1U << nr) - 1 ? 0 : -ENODATA;
 }
 
 static inline struct wx_stat wx_stat(int fd)
@@ -253,9 +306,20 @@ static inline struct wx_stat wx_stat(int fd)
 	EXPECT_EQ((n_kept), _st.kept);					\
 } while (0)
 
+#define EXPECT_PACKED(fd, n_packed, n_lines, n_huge) do {		\
+	struct wx_stat _pst = wx_stat(fd);				\
+									\
+	EXPECT_EQ((n_packed), _pst.packed);				\
+	EXPECT_EQ((n_lines), _pst.lines);				\
+	EXPECT_EQ((n_huge), _pst.huge);					\
+} while (0)
+
 /* What a refused operation must leave behind: the counts of before */
-#define EXPECT_SAME_STAT(fd, st) \
-	EXPECT_STAT(fd, (st).pools, (st).open, (st).read, (st).exec, (st).kept)
+#define EXPECT_SAME_STAT(fd, st) do {					\
+	EXPECT_STAT(fd, (st).pools, (st).open, (st).read, (st).exec,	\
+		    (st).kept);						\
+	EXPECT_PACKED(fd, (st).packed, (st).lines, (st).huge);		\
+} while (0)
 
 /* ------------------------------------------------- touching memory safely */
 
@@ -378,6 +442,48 @@ static inline int wx_make_code(int fd, uint32_t pool, size_t page,
 	return wx_protect(fd, pool, page, 1, WXPOOL_PROT_X);
 }
 
+/* A function that returns @val, installed at an offset in bytes */
+static inline int wx_install_code(int fd, uint32_t pool, uint64_t offset,
+				  uint32_t val)
+{
+	unsigned char code[LINE];
+
+	return wx_install(fd, pool, offset, code, wx_emit(code, val),
+			  WXPOOL_PROT_X);
+}
+
+/* Bytes to recognize, none of which is a trap or zero */
+static inline void wx_pattern(void *p, size_t len, uint32_t seed)
+{
+	unsigned char *c = p;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		c[i] = 1 + (i * 7 + i / 61 + seed * 31) % 199;
+}
+
+/* Are these bytes what fills a packed page that nothing was installed in? */
+static inline bool wx_is_fill(const void *p, size_t len, uint32_t prot)
+{
+	const unsigned char *c = p;
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		if (prot == WXPOOL_PROT_R && c[i])
+			return false;
+#if defined(__x86_64__) || defined(__i386__)
+		if (prot == WXPOOL_PROT_X && c[i] != 0xcc)
+			return false;
+#elif defined(__aarch64__)
+		/* Of brk, or udf, the bytes that do not hold the number */
+		if (prot == WXPOOL_PROT_X && (uintptr_t)(c + i) % 4 == 3 &&
+		    c[i] != 0xd4 && c[i] != 0)
+			return false;
+#endif
+	}
+	return true;
+}
+
 /*
  * Seals once nobody holds the pages any more: the kernel drops some
  * references from a work queue. The harness's time limit ends the loop.
@@ -456,6 +562,79 @@ static inline long wx_read_long(const char *path)
 		val = -ENODATA;
 	fclose(f);
 	return val;
+}
+
+/* Kilobytes of a field of smaps, of the mapping at an address; -1 for none */
+static inline long wx_smaps(const void *p, const char *field)
+{
+	unsigned long start, end;
+	bool inside = false;
+	char line[512];
+	long kb = -1;
+	FILE *f = fopen("/proc/self/smaps", "r");
+
+	if (!f)
+		return -errno;
+	while (kb < 0 && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			inside = start <= (uintptr_t)p && end > (uintptr_t)p;
+		else if (inside && !strncmp(line, field, strlen(field)))
+			sscanf(line + strlen(field), ": %ld", &kb);
+	}
+	fclose(f);
+	return kb;
+}
+
+/* ------------------------------------------------------------ userfaultfd */
+
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY	1
+#endif
+
+static inline int uffd_open(int flags, uint64_t features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | flags);
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, UFFDIO_API, &api)) {
+		close(fd);
+		return -EOPNOTSUPP;
+	}
+	return fd;
+}
+
+static inline int uffd_register(int uffd, void *p, size_t nr, uint64_t mode)
+{
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)p, .len = PG(nr) },
+		.mode = mode,
+	};
+
+	return ioctl(uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+}
+
+/* Waits for a fault: its address's page, or NULL for anything else. */
+static inline char *uffd_wait(int uffd)
+{
+	struct uffd_msg msg;
+
+	if (read(uffd, &msg, sizeof(msg)) != sizeof(msg) ||
+	    msg.event != UFFD_EVENT_PAGEFAULT)
+		return NULL;
+	return (char *)(uintptr_t)(msg.arg.pagefault.address &
+				   ~(uint64_t)(wx_page_size - 1));
+}
+
+/* Gives a page that a fault waits for. */
+static inline int uffd_copy(int uffd, void *to, const void *from)
+{
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)to, .src = (uintptr_t)from, .len = PG(1),
+	};
+
+	return ioctl(uffd, UFFDIO_COPY, &copy) ? -errno : 0;
 }
 
 /* ------------------------------------------------------------- processes */
@@ -556,6 +735,28 @@ FIXTURE_SETUP(ctx)
 FIXTURE_TEARDOWN(ctx)
 {
 	/* The context and the window end with the process of the test. */
+}
+
+/* A context, and an X and an R view of its first pages, made before they are */
+FIXTURE(packed) {
+	int fd;
+	char *x, *r;
+};
+
+FIXTURE_SETUP(packed)
+{
+	self->fd = wx_open();
+	if (self->fd == -ENOENT)
+		SKIP(return, "no " WX_DEV ": modprobe wxpool first");
+	ASSERT_GE(self->fd, 0);
+	self->x = wx_view(self->fd, RX, 0, WIN_PAGES);
+	self->r = wx_view(self->fd, PROT_READ, 0, WIN_PAGES);
+	ASSERT_NE(MAP_FAILED, self->x);
+	ASSERT_NE(MAP_FAILED, self->r);
+}
+
+FIXTURE_TEARDOWN(packed)
+{
 }
 
 #endif /* WXPOOL_UTIL_H */
