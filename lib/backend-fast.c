@@ -4,6 +4,7 @@
  * executable from the start, and protecting them does nothing.
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "internal.h"
@@ -43,17 +44,63 @@ static int fast_seal(struct wxp *w, struct pool *pool, struct run **runs, unsign
 	return 0;
 }
 
+static void discard_runs(struct wxp *w, const struct run *run)
+{
+	for (; run; run = run->next)
+		window_discard(w, run->page, run->nr);
+}
+
+/* What lines hold that are not installed. */
+static void fast_fill(char *start, size_t size, enum wxp_prot prot)
+{
+	if (prot == WXP_RX)
+		fill_traps(start, size);
+	else
+		memset(start, 0, size);
+}
+
 static int fast_drop(struct wxp *w, struct pool *pool)
 {
 	static const enum wxp_prot prots[] = { WXP_R, WXP_RX };
-	struct run *run;
+	uint32_t line = pool->spans, rel, nr;
+	struct zone *zone;
 	int i;
 
-	for (i = 0; i < 2; i++) {
-		for (run = pool->bins[prots[i]].fresh; run; run = run->next)
-			window_discard(w, run);
-		for (run = pool->bins[prots[i]].done; run; run = run->next)
-			window_discard(w, run);
+	for (i = 0; pool->regions && i < 2; i++) {
+		discard_runs(w, pool->regions->bins[prots[i]].fresh);
+		discard_runs(w, pool->regions->bins[prots[i]].done);
+	}
+	while (spans_next(w, &line, &zone, &rel, &nr))
+		if (zone->prot != WXP_RW)
+			fast_fill(line_addr(w, zone->start + rel), (size_t)nr * WXP_LINE,
+				  zone->prot);
+	return 0;
+}
+
+/* The pages are new. */
+static int fast_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot)
+{
+	if (prot == WXP_RX)
+		fill_traps(page_addr(w, page), nr * w->page_size);
+	return 0;
+}
+
+static void fast_unview(struct wxp *w, struct zone *zone)
+{
+	window_discard(w, zone->page, zone->ready);
+}
+
+static int fast_install(struct wxp *w, struct pool *pool, struct wxpool_range *ranges,
+			unsigned int nr)
+{
+	unsigned int i;
+	char *to;
+
+	(void)pool;
+	for (i = 0; i < nr; i++) {
+		to = w->base + ranges[i].offset;
+		memcpy(to, (void *)(uintptr_t)ranges[i].addr, ranges[i].length);
+		__builtin___clear_cache(to, to + ranges[i].length);
 	}
 	return 0;
 }
@@ -66,4 +113,8 @@ const struct wxp_ops wxp_fast_ops = {
 	.grant = fast_grant,
 	.seal = fast_seal,
 	.drop = fast_drop,
+	.view_step = 16,
+	.view = fast_view,
+	.unview = fast_unview,
+	.install = fast_install,
 };

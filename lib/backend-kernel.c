@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -16,23 +17,26 @@
 
 #define DEVICE	"/dev/wxpool"
 
-_Static_assert(MAX_BATCH <= WXPOOL_MAX_RANGES, "a batch is one call");
-
 static int device_call(struct wxp *w, unsigned long op, void *arg)
 {
 	w->syscalls++;
 	return ioctl(w->fd, op, arg) ? -errno : 0;
 }
 
-static int map_view(struct wxp *w, const struct run *run, int prot)
+static int map_pages(struct wxp *w, uint32_t page, uint32_t nr, int prot)
 {
-	size_t offset = run->page * w->page_size;
+	size_t offset = page * w->page_size;
 	void *p;
 
 	w->syscalls++;
-	p = mmap(w->base + offset, run_bytes(w, run), prot, MAP_SHARED | MAP_FIXED, w->fd,
+	p = mmap(w->base + offset, nr * w->page_size, prot, MAP_SHARED | MAP_FIXED, w->fd,
 		 (off_t)offset);
 	return p == MAP_FAILED ? -errno : 0;
+}
+
+static int map_view(struct wxp *w, const struct run *run, int prot)
+{
+	return map_pages(w, run->page, run->nr, prot);
 }
 
 static int device_open(void)
@@ -77,37 +81,9 @@ static int kernel_open(struct wxp *w)
 	ret = check_version(w);
 	if (!ret)
 		ret = check_exec(w);
-	if (!ret) {
-		w->priv = calloc(MAX_BATCH, sizeof(struct wxpool_range));
-		ret = w->priv ? 0 : -ENOMEM;
-	}
 	if (ret)
 		close(w->fd);
 	return ret;
-}
-
-static void device_free_pools(struct wxp *w)
-{
-	struct wxpool_free arg = { .size = sizeof(arg) };
-	struct pool *pool;
-	size_t i;
-
-	for (i = 0; i < w->nr_buckets; i++) {
-		for (pool = w->buckets[i]; pool; pool = pool->next) {
-			arg.pool = pool->id;
-			if (pool->on_device)
-				device_call(w, WXPOOL_IOC_FREE, &arg);
-		}
-	}
-}
-
-/* A child may keep the file open: what it does not use is freed here. */
-static void kernel_close(struct wxp *w, bool forked)
-{
-	if (!forked)
-		device_free_pools(w);
-	close(w->fd);
-	free(w->priv);
 }
 
 static int device_free(struct wxp *w, struct pool *pool)
@@ -120,10 +96,48 @@ static int device_free(struct wxp *w, struct pool *pool)
 	return ret;
 }
 
+/* The library's own pool in a zone. */
+static struct pool anchor_pool(const struct wxp *w, const struct zone *zone)
+{
+	return (struct pool){ .id = WXP_POOL_OWN + zone->page / w->zone_pages };
+}
+
+static void free_anchors(struct wxp *w, const struct zone *zone)
+{
+	struct pool pool;
+
+	for (; zone; zone = zone->next) {
+		pool = anchor_pool(w, zone);
+		if (zone->anchor != NO_LINE)
+			device_free(w, &pool);
+	}
+}
+
+static void device_free_pools(struct wxp *w)
+{
+	struct pool *pool;
+	size_t i;
+
+	for (i = 0; i < w->nr_buckets; i++)
+		for (pool = w->buckets[i]; pool; pool = pool->next)
+			if (pool->on_device)
+				device_free(w, pool);
+	free_anchors(w, w->areas[WXP_R].zones);
+	free_anchors(w, w->areas[WXP_RX].zones);
+}
+
+/* A child may keep the file open: what it does not use is freed here. */
+static void kernel_close(struct wxp *w, bool forked)
+{
+	if (!forked)
+		device_free_pools(w);
+	close(w->fd);
+}
+
 /* Adds @run to the vector, as part of the last range where it fits on. */
 static void add_range(struct wxp *w, struct wxpool_vec *vec, const struct run *run, uint32_t prot)
 {
-	struct wxpool_range *r = (struct wxpool_range *)w->priv + vec->nr_ranges;
+	struct wxpool_range *r = w->ranges + vec->nr_ranges;
 	uint64_t offset = run->page * w->page_size;
 
 	if (vec->nr_ranges && r[-1].prot == prot && r[-1].offset + r[-1].length == offset) {
@@ -144,7 +158,7 @@ static void vec_init(struct wxp *w, struct wxpool_vec *vec, const struct pool *p
 	*vec = (struct wxpool_vec){
 		.size = sizeof(*vec),
 		.pool = pool->id,
-		.ranges = (uintptr_t)w->priv,
+		.ranges = (uintptr_t)w->ranges,
 	};
 }
 
@@ -253,7 +267,7 @@ static bool probe_runs(struct wxp *w, const struct pool *scratch, const struct r
 	for (; run; run = run->next) {
 		vec_init(w, &vec, scratch);
 		add_range(w, &vec, run, 0);
-		((struct wxpool_range *)w->priv)->addr = 0;
+		w->ranges->addr = 0;
 		if (device_call(w, WXPOOL_IOC_ALLOC, &vec))
 			return false;
 	}
@@ -264,38 +278,112 @@ static bool probe_runs(struct wxp *w, const struct pool *scratch, const struct r
 static bool kernel_probe(struct wxp *w, struct pool *pool)
 {
 	struct pool scratch = { .id = unused_id(w) };
-	bool ok = probe_runs(w, &scratch, pool->bins[WXP_R].fresh) &&
-		  probe_runs(w, &scratch, pool->bins[WXP_R].done) &&
-		  probe_runs(w, &scratch, pool->bins[WXP_RX].fresh) &&
-		  probe_runs(w, &scratch, pool->bins[WXP_RX].done) &&
-		  probe_runs(w, &scratch, pool->stuck);
+	bool ok = probe_runs(w, &scratch, pool->regions->bins[WXP_R].fresh) &&
+		  probe_runs(w, &scratch, pool->regions->bins[WXP_R].done) &&
+		  probe_runs(w, &scratch, pool->regions->bins[WXP_RX].fresh) &&
+		  probe_runs(w, &scratch, pool->regions->bins[WXP_RX].done) &&
+		  probe_runs(w, &scratch, pool->regions->stuck);
 
 	/* Where the first range failed there is nothing to free. */
 	device_free(w, &scratch);
 	return ok && !scratch.kept;
 }
 
-/*
- * What the device itself says, as children end without our notice. It looks
- * after that in its calls: freeing a pool that is not there is a harmless one.
- */
-static uint64_t kernel_kept(struct wxp *w)
+/* What the device itself says, in the line that begins with @name. */
+static uint64_t device_says(const struct wxp *w, const char *name)
 {
-	struct pool nobody = { .id = unused_id(w) };
-	unsigned long long nr = 0;
+	uint64_t nr = 0;
 	char line[64];
 	FILE *info;
 
-	device_free(w, &nobody);
 	snprintf(line, sizeof(line), "/proc/self/fdinfo/%d", w->fd);
 	info = fopen(line, "re");
 	if (!info)
 		return UINT64_MAX;
 	while (fgets(line, sizeof(line), info))
-		if (sscanf(line, "wxpool-kept: %llu", &nr) == 1)
-			break;
+		if (!strncmp(line, name, strlen(name)))
+			nr = strtoull(line + strlen(name), NULL, 10);
 	fclose(info);
 	return nr;
+}
+
+/*
+ * Children end without our notice. The device looks after that in its calls:
+ * freeing a pool that is not there is a harmless one.
+ */
+static uint64_t kernel_kept(struct wxp *w)
+{
+	struct pool nobody = { .id = unused_id(w) };
+
+	device_free(w, &nobody);
+	return device_says(w, "wxpool-kept:");
+}
+
+static uint64_t kernel_huge(struct wxp *w)
+{
+	uint64_t nr = w->areas[WXP_RX].zones || w->areas[WXP_R].zones ?
+		      device_says(w, "wxpool-huge:") : 0;
+
+	return nr == UINT64_MAX ? 0 : nr;
+}
+
+static int kernel_freeze(struct wxp *w)
+{
+	struct wxpool_freeze arg = { .size = sizeof(arg) };
+
+	return device_call(w, WXPOOL_IOC_FREEZE, &arg);
+}
+
+static int kernel_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot)
+{
+	int ret = map_pages(w, page, nr, prot == WXP_RX ? PROT_READ | PROT_EXEC : PROT_READ);
+
+	return ret == -EACCES ? -EPERM : ret;
+}
+
+static int kernel_install(struct wxp *w, struct pool *pool, struct wxpool_range *ranges,
+			  unsigned int nr)
+{
+	struct wxpool_vec vec;
+	int ret;
+
+	install_vec(w, &vec, pool->id, ranges, nr);
+	ret = device_call(w, WXPOOL_IOC_INSTALL, &vec);
+	if (!ret)
+		pool->on_device = true;
+	return ret;
+}
+
+/* Making and clearing 2 MiB for each module that comes and goes takes long. */
+static void kernel_anchor(struct wxp *w, struct zone *zone)
+{
+	struct pool pool = anchor_pool(w, zone);
+	static const char nothing;
+	struct wxpool_range range = {
+		.length = 1,
+		.addr = (uintptr_t)&nothing,
+		.prot = zone->prot == WXP_RX ? WXPOOL_PROT_X : WXPOOL_PROT_R,
+	};
+	uint32_t line = w->frozen ? NO_LINE : lines_spare(w, zone);
+
+	if (line == NO_LINE)
+		return;
+	range.offset = (uint64_t)(zone->start + line) * WXP_LINE;
+	if (kernel_install(w, &pool, &range, 1)) {
+		space_give(&zone->lines, line, 1);
+		return;
+	}
+	zone->anchor = line;
+	w->nr_loose--;
+}
+
+static void kernel_unview(struct wxp *w, struct zone *zone)
+{
+	struct pool pool = anchor_pool(w, zone);
+
+	if (zone->anchor != NO_LINE)
+		device_free(w, &pool);
+	window_map(w, zone->page, zone->ready, PROT_NONE);
 }
 
 const struct wxp_ops wxp_kernel_ops = {
@@ -309,4 +397,10 @@ const struct wxp_ops wxp_kernel_ops = {
 	.unstick = kernel_unstick,
 	.probe = kernel_probe,
 	.kept = kernel_kept,
+	.huge = kernel_huge,
+	.view = kernel_view,
+	.unview = kernel_unview,
+	.install = kernel_install,
+	.freeze = kernel_freeze,
+	.anchor = kernel_anchor,
 };

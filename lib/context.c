@@ -11,6 +11,9 @@
 #define DEFAULT_WINDOW	(1ul << 30)
 #define MAX_WINDOW	(2ul << 30)
 #define WINDOW_UNIT	(2ul << 20)
+#define HUGE_WINDOW	(16ul << 20)
+#define ZONE_MAX	(2ul << 20)
+#define ZONE_SHARE	16		/* without huge pages: part of the window */
 
 static const struct wxp_ops *const backends[] = {
 	[WXP_BACKEND_KERNEL] = &wxp_kernel_ops,
@@ -36,6 +39,11 @@ WXP_EXPORT void wxp_get_window(const struct wxp *w, void **base, size_t *size)
 {
 	*base = w->base;
 	*size = w->size;
+}
+
+WXP_EXPORT int wxp_get_fd(const struct wxp *w)
+{
+	return w->fd < 0 ? -EOPNOTSUPP : w->fd;
 }
 
 /*
@@ -65,25 +73,6 @@ static void alive_close(struct wxp *w)
 	munmap((void *)(uintptr_t)w->alive, w->page_size);
 }
 
-/*
- * Asks before it takes the lock: a thread of the parent may have held that
- * when the child was forked.
- */
-int wxp_enter(struct wxp *w)
-{
-	if (!w)
-		return -EINVAL;
-	if (!*w->alive)
-		return -EXDEV;
-	pthread_mutex_lock(&w->lock);
-	return 0;
-}
-
-void wxp_leave(struct wxp *w)
-{
-	pthread_mutex_unlock(&w->lock);
-}
-
 static int read_options(const struct wxp_options *in, struct wxp_options *opts)
 {
 	const unsigned char *bytes = (const unsigned char *)in;
@@ -98,7 +87,9 @@ static int read_options(const struct wxp_options *in, struct wxp_options *opts)
 		*opts = *in;
 	if (!opts->window)
 		opts->window = DEFAULT_WINDOW;
-	if (opts->flags || opts->window > MAX_WINDOW || opts->window % WINDOW_UNIT)
+	if (opts->window > MAX_WINDOW || opts->window % WINDOW_UNIT)
+		return -EINVAL;
+	if (opts->flags & ~WXP_HUGE || (opts->flags && opts->window < HUGE_WINDOW))
 		return -EINVAL;
 	return (unsigned int)opts->backend > WXP_BACKEND_FAST ? -EINVAL : 0;
 }
@@ -125,6 +116,7 @@ static int open_with(struct wxp *w, enum wxp_backend backend)
 	w->backend = backend;
 	w->ops = backends[backend];
 	w->fd = -1;
+	w->memfd = -1;
 	return w->ops->open(w);
 }
 
@@ -147,9 +139,12 @@ static int setup(struct wxp *w, const struct wxp_options *opts)
 
 	if (ret)
 		return ret;
-	ret = window_open(w);
+	ret = cache_open(w);
 	if (ret)
 		goto out_alive;
+	ret = window_open(w);
+	if (ret)
+		goto out_cache;
 	ret = open_backend(w, opts->backend);
 	if (ret)
 		goto out_window;
@@ -158,9 +153,20 @@ static int setup(struct wxp *w, const struct wxp_options *opts)
 
 out_window:
 	window_close(w);
+out_cache:
+	cache_close(w);
 out_alive:
 	alive_close(w);
 	return ret;
+}
+
+static uint32_t zone_unit(const struct wxp *w)
+{
+	size_t size = ZONE_MAX;
+
+	while (!(w->flags & WXP_HUGE) && size > w->size / ZONE_SHARE)
+		size /= 2;
+	return (uint32_t)(size / w->page_size);
 }
 
 WXP_EXPORT int wxp_open(struct wxp **wxp, const struct wxp_options *in)
@@ -179,6 +185,9 @@ WXP_EXPORT int wxp_open(struct wxp **wxp, const struct wxp_options *in)
 	w->size = opts.window;
 	w->page_size = (size_t)sysconf(_SC_PAGESIZE);
 	w->nr_pages = (uint32_t)(w->size / w->page_size);
+	w->flags = opts.flags;
+	w->zone_pages = zone_unit(w);
+	w->zone_shift = (unsigned int)__builtin_ctz(w->zone_pages * lines_per_page(w));
 	pthread_mutex_init(&w->lock, NULL);
 	ret = setup(w, &opts);
 	if (ret) {
@@ -194,6 +203,12 @@ static void unmap_runs(struct wxp *w, const struct run *run)
 {
 	for (; run; run = run->next)
 		munmap(page_addr(w, run->page), run_bytes(w, run));
+}
+
+static void unmap_zones(struct wxp *w, const struct zone *zone)
+{
+	for (; zone; zone = zone->next)
+		munmap(page_addr(w, zone->page), zone->ready * w->page_size);
 }
 
 /*
@@ -212,11 +227,25 @@ static void close_window_forked(struct wxp *w)
 	}
 	for (i = 0; i < w->nr_buckets; i++) {
 		for (pool = w->buckets[i]; pool; pool = pool->next) {
-			unmap_runs(w, pool->bins[WXP_R].done);
-			unmap_runs(w, pool->bins[WXP_RX].done);
+			if (!pool->regions)
+				continue;
+			unmap_runs(w, pool->regions->bins[WXP_R].done);
+			unmap_runs(w, pool->regions->bins[WXP_RX].done);
 		}
 	}
+	unmap_zones(w, w->areas[WXP_R].zones);
+	unmap_zones(w, w->areas[WXP_RX].zones);
 	munmap(page_addr(w, w->rw_start), (w->nr_pages - w->rw_start) * w->page_size);
+}
+
+static void destroy(struct wxp *w)
+{
+	pools_destroy(w);
+	zones_destroy(w);
+	space_exit(&w->space);
+	cache_close(w);
+	alive_close(w);
+	free(w);
 }
 
 /*
@@ -226,13 +255,11 @@ static void close_window_forked(struct wxp *w)
 static void close_forked(struct wxp *w)
 {
 	w->ops->close(w, true);
+	ring_close(w, true);
 	if (pthread_mutex_trylock(&w->lock))
 		return;
 	close_window_forked(w);
-	pools_destroy(w);
-	space_exit(&w->space);
-	alive_close(w);
-	free(w);
+	destroy(w);
 }
 
 WXP_EXPORT void wxp_close(struct wxp *w)
@@ -245,9 +272,20 @@ WXP_EXPORT void wxp_close(struct wxp *w)
 	}
 	munmap(w->base, w->size);
 	w->ops->close(w, false);
-	pools_destroy(w);
-	space_exit(&w->space);
-	alive_close(w);
+	ring_close(w, false);
 	pthread_mutex_destroy(&w->lock);
-	free(w);
+	destroy(w);
+}
+
+WXP_EXPORT int wxp_freeze(struct wxp *w)
+{
+	int ret = wxp_enter(w);
+
+	if (ret)
+		return ret;
+	if (w->ops->freeze)
+		ret = w->ops->freeze(w);
+	w->frozen |= !ret;
+	wxp_leave(w);
+	return ret;
 }

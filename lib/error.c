@@ -11,8 +11,9 @@ static const struct {
 } errors[] = {
 	{ 0, "no error" },
 	{ EINVAL, "invalid argument: a pool is not 0, a size is not 0, an alignment is a power of two "
-		  "up to a page, a window is a multiple of 2 MiB up to 2 GiB, and WXPOOL_BACKEND is "
-		  "kernel, portable, fast or auto" },
+		  "up to a page, a piece lies in an RX or R span of its pool from the start of a "
+		  "line of 64 bytes, a window is a multiple of 2 MiB up to 2 GiB, and "
+		  "WXPOOL_BACKEND is kernel, portable, fast or auto" },
 	{ ENOENT, "no such pool; or, when opening, no /dev/wxpool: the module wxpool is not loaded: "
 		  "run 'modprobe wxpool'" },
 	{ EACCES, "no permission on /dev/wxpool: ask the administrator for read and write access "
@@ -25,12 +26,20 @@ static const struct {
 	{ ENOMEM, "out of memory: the system, the memory cgroup, a resource limit, vm.max_map_count, "
 		  "or the context's window is exhausted: free pools or open a larger window" },
 	{ ENOSPC, "limit reached: see max_pages_per_context and max_pages_per_user of the module "
-		  "wxpool" },
-	{ EBUSY, "a page is in use by I/O: try again when that is done" },
+		  "wxpool; when freeing, pages that a child shares must be copied first: try again "
+		  "when it is gone" },
+	{ EBUSY, "a page is in use by I/O, or an install is under way in a ring: try again when "
+		 "that is done" },
+	{ EEXIST, "installed already: each line of a span is installed once" },
+	{ EFAULT, "a source of the install is not readable memory" },
+	{ EROFS, "the context is frozen: no more code from now on, but what is there runs and can be "
+		 "freed" },
+	{ EOPNOTSUPP, "only the kernel backend has a device: run 'modprobe wxpool'" },
 	{ EXDEV, "the context belongs to the parent process: open a new one after fork()" },
 	{ EMFILE, "too many open files in this process: see 'ulimit -n'" },
 	{ ENFILE, "too many open files in the system: see fs.file-max" },
-	{ ENOSYS, "the kernel is too old: Linux 4.14 or newer is needed" },
+	{ ENOSYS, "the kernel is too old, or does not offer this: Linux 4.14 or newer is needed, 4.16 "
+		  "for wxp_sync_cores()" },
 };
 
 WXP_EXPORT const char *wxp_strerror(int err)

@@ -34,6 +34,20 @@ void run_push(struct run **list, struct run *run)
 	*list = run;
 }
 
+/* What nobody writes in an executable page must not run. */
+void fill_traps(char *start, size_t size)
+{
+#ifdef __aarch64__
+	uint32_t *word = (uint32_t *)round_up((uintptr_t)start, 4);
+
+	for (; (char *)(word + 1) <= start + size; word++)
+		*word = 0xd4200000;		/* brk #0 */
+#else
+	memset(start, 0xcc, size);		/* int3 */
+#endif
+}
+
+/* A gap that a later request may fill. */
 static void hole_add(struct bin *bin, size_t offset, size_t end)
 {
 	struct hole *least = bin->holes;
@@ -46,7 +60,22 @@ static void hole_add(struct bin *bin, size_t offset, size_t end)
 		*least = (struct hole){ offset, end - offset };
 }
 
-/* Takes a request's place from the gaps that alignment left. */
+/* Memory from which no request was taken. It is zero until then. */
+static void skip(struct wxp *w, struct bin *bin, enum wxp_prot prot, size_t offset, size_t end)
+{
+	if (prot == WXP_RX)
+		fill_traps(w->base + offset, end - offset);
+	hole_add(bin, offset, end);
+}
+
+/* Skips what is left of the pages that are being filled. */
+void bin_skip_rest(struct wxp *w, struct bin *bin, enum wxp_prot prot)
+{
+	skip(w, bin, prot, bin->used, bin->end);
+	bin->used = bin->end;
+}
+
+/* Takes a request's place from what was skipped. */
 bool fill_hole(struct bin *bin, struct demand *d)
 {
 	struct hole *hole, old;
@@ -62,6 +91,7 @@ bool fill_hole(struct bin *bin, struct demand *d)
 		hole_add(bin, old.offset, start);
 		hole_add(bin, start + d->size, end);
 		d->offset = start;
+		d->skipped = true;
 		return true;
 	}
 	return false;
@@ -109,7 +139,7 @@ static int plan_stuck(struct wxp *w, struct pool *pool, struct grow *g,
 	uint32_t end = (uint32_t)(g->bin->end / w->page_size);
 	struct run **p, *run;
 
-	for (p = &pool->stuck; (run = *p); p = &run->next) {
+	for (p = &pool->regions->stuck; (run = *p); p = &run->next) {
 		g->in_place = g->bin->end && run->page == end;
 		if (run->nr < (g->in_place ? lacking : pages_for(w, d->size)))
 			continue;
@@ -132,6 +162,7 @@ static bool plan_in_place(struct wxp *w, struct grow *g, const struct demand *d,
 
 	if (!end || (d->prot != WXP_RW && end + nr > w->rw_start))
 		return false;
+	spares_drop(w);
 	g->extra = nr > bin->room ? nr - bin->room : 0;
 	if (space_run(&w->space, end + bin->room, g->extra) < g->extra)
 		return false;
@@ -145,14 +176,21 @@ static bool plan_in_place(struct wxp *w, struct grow *g, const struct demand *d,
 static int plan_elsewhere(struct wxp *w, struct grow *g, const struct demand *d, bool growing)
 {
 	uint32_t nr = pages_for(w, d->size), page = NO_PAGE;
+	bool spare = false;
 
-	if (growing && room_wanted(w, d->prot))
+	if (!growing) {
+		page = spare_take(w, d->prot, nr);
+		spare = page != NO_PAGE;
+	} else if (room_wanted(w, d->prot)) {
+		spares_drop(w);
 		page = window_find(w, d->prot, nr + room_least(w));
+	}
 	if (page == NO_PAGE)
 		page = window_find_hard(w, d->prot, nr);
 	if (page == NO_PAGE)
 		return -ENOMEM;
-	space_take(&w->space, page, nr);
+	if (!spare)
+		space_take(&w->space, page, nr);
 	g->run->page = page;
 	g->run->nr = nr;
 	g->extra = nr;
@@ -168,7 +206,7 @@ static int plan(struct wxp *w, struct pool *pool, struct grow *g, const struct d
 
 	if (g->bin->end && !nr)
 		return 0;
-	if (d->prot != WXP_RW && pool->stuck)
+	if (d->prot != WXP_RW && pool->regions->stuck)
 		ret = plan_stuck(w, pool, g, d, nr);
 	if (ret || g->run)
 		return ret;
@@ -196,8 +234,8 @@ static void keep_stuck(struct wxp *w, struct pool *pool, struct grow *g)
 		space_give(&w->space, g->run->page + g->run->nr, left);
 		bin->room = 0;
 	}
-	g->run->next = pool->stuck;
-	pool->stuck = g->run;
+	g->run->next = pool->regions->stuck;
+	pool->regions->stuck = g->run;
 }
 
 static void undo(struct wxp *w, struct pool *pool, struct grow *g)
@@ -224,20 +262,6 @@ static int grant(struct wxp *w, struct pool *pool, struct grow *grows, unsigned 
 	return n ? w->ops->grant(w, pool, runs, n) : 0;
 }
 
-/* What nobody writes in an executable page must not run. */
-static void fill_traps(struct wxp *w, const struct run *run)
-{
-	char *start = page_addr(w, run->page);
-#ifdef __aarch64__
-	uint32_t *word = (uint32_t *)start;
-
-	while ((char *)word < start + run_bytes(w, run))
-		*word++ = 0xd4200000;		/* brk #0 */
-#else
-	memset(start, 0xcc, run_bytes(w, run));	/* int3 */
-#endif
-}
-
 static void apply(struct wxp *w, struct grow *g, enum wxp_prot prot, bool growing)
 {
 	struct bin *bin = g->bin;
@@ -249,12 +273,12 @@ static void apply(struct wxp *w, struct grow *g, enum wxp_prot prot, bool growin
 		bin->room -= g->granted ? 0 : run->nr - g->extra;
 	} else {
 		room_drop(w, bin, prot);
-		hole_add(bin, bin->used, bin->end);
+		skip(w, bin, prot, bin->used, bin->end);
 		bin->used = run->page * w->page_size;
 	}
 	bin->end = (run->page + run->nr) * w->page_size;
-	if (prot == WXP_RX)
-		fill_traps(w, run);
+	if (prot == WXP_RW)
+		cache_zero(w, run->page, run->nr);
 	*(prot == WXP_RW ? &w->pages[WXP_RW] : &w->pages_open) += run->nr;
 	run_push(&bin->fresh, run);
 	if (growing)
@@ -263,10 +287,10 @@ static void apply(struct wxp *w, struct grow *g, enum wxp_prot prot, bool growin
 		room_claim(w, bin, prot);
 }
 
-static void carve(struct bin *bin, struct demand *d)
+static void carve(struct wxp *w, struct bin *bin, struct demand *d)
 {
 	d->offset = round_up(bin->used, d->align);
-	hole_add(bin, bin->used, d->offset);
+	skip(w, bin, d->prot, bin->used, d->offset);
 	bin->used = d->offset + d->size;
 }
 
@@ -282,7 +306,7 @@ int fill(struct wxp *w, struct pool *pool, struct demand *demands, unsigned int 
 	int ret = 0;
 
 	for (i = 0; i < nr && !ret; i++) {
-		grows[i].bin = &pool->bins[demands[i].prot];
+		grows[i].bin = &pool->regions->bins[demands[i].prot];
 		ret = plan(w, pool, &grows[i], &demands[i], growing);
 	}
 	if (!ret)
@@ -294,7 +318,7 @@ int fill(struct wxp *w, struct pool *pool, struct demand *demands, unsigned int 
 	}
 	for (i = 0; i < nr; i++) {
 		apply(w, &grows[i], demands[i].prot, growing);
-		carve(grows[i].bin, &demands[i]);
+		carve(w, grows[i].bin, &demands[i]);
 	}
 	return 0;
 }

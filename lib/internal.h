@@ -3,17 +3,21 @@
 #ifndef WXP_INTERNAL_H
 #define WXP_INTERNAL_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
+#include <linux/wxpool.h>
+
 #include "wxpool.h"
 
 #define WXP_EXPORT	__attribute__((visibility("default")))
 
 #define NO_PAGE		UINT32_MAX
+#define NO_LINE		UINT32_MAX
 #define NR_PROTS	(WXP_RX + 1)	/* arrays are indexed by enum wxp_prot */
 #define MAX_HOLES	8
 #define MAX_BATCH	1024		/* runs handed to a backend at once */
@@ -40,19 +44,67 @@ static inline size_t min_size(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* space.c: which pages of the window are free. */
+/* bits.c: ranges of bitmaps. Those within one word, which most are, are inline. */
+void bits_set_many(uint64_t *words, uint32_t i, uint32_t nr);
+void bits_clear_many(uint64_t *words, uint32_t i, uint32_t nr);
+bool bits_any_many(const uint64_t *words, uint32_t i, uint32_t nr);
+bool bits_all_many(const uint64_t *words, uint32_t i, uint32_t nr);
 
-struct span {
-	uint32_t pre, suf, max;		/* free pages: first, last, longest run */
+static inline bool in_one_word(uint32_t i, uint32_t nr)
+{
+	return nr && nr <= 64 - i % 64;
+}
+
+static inline uint64_t bits_mask(uint32_t i, uint32_t nr)
+{
+	return ~0ull >> (64 - nr) << i % 64;
+}
+
+static inline bool bit_test(const uint64_t *words, uint32_t i)
+{
+	return words[i / 64] >> i % 64 & 1;
+}
+
+static inline void bits_set(uint64_t *words, uint32_t i, uint32_t nr)
+{
+	if (in_one_word(i, nr))
+		words[i / 64] |= bits_mask(i, nr);
+	else
+		bits_set_many(words, i, nr);
+}
+
+static inline void bits_clear(uint64_t *words, uint32_t i, uint32_t nr)
+{
+	if (in_one_word(i, nr))
+		words[i / 64] &= ~bits_mask(i, nr);
+	else
+		bits_clear_many(words, i, nr);
+}
+
+static inline bool bits_any(const uint64_t *words, uint32_t i, uint32_t nr)
+{
+	return in_one_word(i, nr) ? words[i / 64] & bits_mask(i, nr) : bits_any_many(words, i, nr);
+}
+
+static inline bool bits_all(const uint64_t *words, uint32_t i, uint32_t nr)
+{
+	return in_one_word(i, nr) ? !(~words[i / 64] & bits_mask(i, nr)) :
+				    bits_all_many(words, i, nr);
+}
+
+/* space.c: which pages of the window, or lines of a zone, are free. */
+
+struct gaps {
+	uint32_t pre, suf, max;		/* free ones: first, last, longest run */
 };
 
 struct space {
 	uint32_t nr_leaves;		/* words, a power of two */
-	uint64_t *words;		/* bit set: page is free */
-	struct span *nodes;		/* a heap: the children of i: 2i, 2i + 1 */
+	uint64_t *words;		/* bit set: is free */
+	struct gaps *nodes;		/* a heap: the children of i: 2i, 2i + 1 */
 };
 
-int space_init(struct space *s, uint32_t nr_pages);
+int space_init(struct space *s, uint32_t nr);
 void space_exit(struct space *s);
 uint32_t space_find(const struct space *s, uint32_t from, uint32_t nr);
 uint32_t space_run(const struct space *s, uint32_t page, uint32_t max);
@@ -102,18 +154,73 @@ struct group {
 struct reservation {
 	struct reservation *next;
 	size_t left, nr;
+	bool skipped;			/* its places hold traps */
 	struct group groups[];
 };
 
-struct pool {
-	struct pool *next;		/* in its bucket, or retired */
-	uint32_t id;
-	bool on_device;			/* the device knows it */
-	uint64_t requested, allocations;
-	bool kept;			/* a child used pages when it was freed */
+/* What is placed: spans, bytes asked for, lines held, lines installed. */
+struct tally {
+	uint64_t bytes;
+	uint32_t spans, lines, live;
+};
+
+/* What a pool has by wxp_alloc(). */
+struct regions {
 	struct bin bins[NR_PROTS];
+	uint64_t requested, allocations;
 	struct run *stuck;
 	struct reservation *reservations;
+};
+
+struct pool {
+	struct pool *next;		/* in its bucket, retired, or unused */
+	uint32_t id;
+	bool on_device;			/* the device knows it */
+	bool kept;			/* a child used pages when it was freed */
+	uint32_t spans;			/* the newest one's first line */
+	uint32_t in_flight;		/* prepared installs */
+	struct tally placed;
+	struct regions *regions;	/* NULL: no use of wxp_alloc() so far */
+};
+
+/*
+ * Lines of one protection, packed: a piece of the window from which spans are
+ * cut. Lines count from the zone's start.
+ */
+struct zone {
+	struct zone *next;		/* of the same protection */
+	enum wxp_prot prot;
+	uint32_t page, nr_pages;
+	uint32_t start, nr_lines;	/* the same in the window's lines */
+	uint32_t ready;			/* pages from the start that are mapped */
+	uint32_t nr_held, leaving;
+	uint32_t anchor;		/* line that keeps huge pages, or NO_LINE */
+	struct space lines;		/* free ones that are not at hand */
+	uint64_t *held;			/* lines in spans, */
+	uint64_t *first;		/* the first of each span, */
+	uint64_t *live;			/* and those installed */
+	struct span_info {
+		uint32_t owner, next;	/* pool; first line, in the window */
+	} *info;			/* at first lines */
+};
+
+#define QUICK_SIZES	65		/* spans up to 64 lines */
+#define QUICK_DEPTH	8
+
+/* The lines of one protection that are at hand. */
+struct area {
+	struct zone *zones;		/* the oldest first */
+	uint32_t cut, cut_end;		/* where new spans come from */
+	unsigned char nr_quick[QUICK_SIZES];
+	uint32_t quick[QUICK_SIZES][QUICK_DEPTH];	/* freed, by size */
+	uint32_t big, nr_big;		/* the last one freed that is larger */
+};
+
+/* Writable pages that nobody uses, but which are not zero. */
+struct cache {
+	uint64_t *dirty;
+	uint64_t *stale;		/* packed pages: free lines may not be zero */
+	uint32_t nr, max;		/* dirty pages */
 };
 
 /**
@@ -128,6 +235,13 @@ struct pool {
  * @unstick: tries again to map a run in RUN_STUCK
  * @probe: whether no child uses the pages of a retired pool any more
  * @kept: pages of all retired pools that children use, UINT64_MAX: not known
+ * @huge: pages that are part of huge ones
+ * @view_step: pages of a zone that one @view makes ready, 0: all
+ * @view: makes pages of a zone ready for @install: trap bytes, or zeros
+ * @unview: the opposite, for a whole zone
+ * @install: copies; @addr of each range is the source. All or nothing
+ * @freeze: has the device refuse what makes code
+ * @anchor: keeps the huge pages of a zone when its last pool is freed
  */
 struct wxp_ops {
 	const char *name;
@@ -140,6 +254,14 @@ struct wxp_ops {
 	int (*unstick)(struct wxp *w, struct run *run);
 	bool (*probe)(struct wxp *w, struct pool *pool);
 	uint64_t (*kept)(struct wxp *w);
+	uint64_t (*huge)(struct wxp *w);
+	uint32_t view_step;
+	int (*view)(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot);
+	void (*unview)(struct wxp *w, struct zone *zone);
+	int (*install)(struct wxp *w, struct pool *pool, struct wxpool_range *ranges,
+		       unsigned int nr);
+	int (*freeze)(struct wxp *w);
+	void (*anchor)(struct wxp *w, struct zone *zone);
 };
 
 extern const struct wxp_ops wxp_kernel_ops, wxp_portable_ops, wxp_fast_ops;
@@ -152,16 +274,32 @@ struct wxp {
 	size_t size;
 	size_t page_size;
 	uint32_t nr_pages;
+	uint32_t zone_pages;		/* unit of zones, a power of two, */
+	unsigned int zone_shift;	/* its logarithm, of lines */
+	unsigned int flags;
 	int fd;				/* -1 without a device */
+	int memfd;			/* of the portable backend's zones, or -1 */
 	const volatile uint32_t *alive;	/* 0 in a child: the page is wiped */
 
 	pthread_mutex_t lock;		/* guards all that follows */
+	bool frozen;
 	struct space space;
+	struct spare {
+		uint32_t page, nr;
+	} spares[NR_PROTS];		/* the run freed last, not in @space yet */
 	uint32_t rw_start;		/* pages from here on are RW memory */
+	struct cache cache;
+	struct area areas[NR_PROTS];
+	struct zone **zones;		/* by unit of the window */
+	struct tally placed;
+	uint32_t nr_loose;		/* zones that need an anchor once empty */
 	struct pool **buckets;
 	size_t nr_buckets;		/* a power of two */
 	size_t nr_pools;
+	struct slab *slabs;
+	struct pool *unused;
 	struct pool *retired;
+	bool keeps;			/* children may use what pools had */
 	unsigned int nr_growing[NR_PROTS];
 	struct bin *roomy[NR_PROTS][MAX_ROOMY];
 	uint64_t requested, allocations;
@@ -169,7 +307,9 @@ struct wxp {
 	uint64_t pages[NR_PROTS];	/* R and RX: sealed ones */
 	uint64_t syscalls;
 	struct run *batch[MAX_BATCH];	/* scratch of wxp_protect() */
-	void *priv;			/* of the backend */
+	struct wxpool_range ranges[MAX_BATCH];	/* scratch of any call */
+	struct io_uring *ring;		/* of wxp_install_batch() */
+	bool no_ring;			/* it cannot be had */
 };
 
 static inline char *page_addr(const struct wxp *w, uint32_t page)
@@ -182,18 +322,136 @@ static inline size_t run_bytes(const struct wxp *w, const struct run *run)
 	return run->nr * w->page_size;
 }
 
-/* context.c */
-int wxp_enter(struct wxp *w);
-void wxp_leave(struct wxp *w);
+static inline uint32_t lines_for(size_t bytes)
+{
+	return (uint32_t)((bytes + WXP_LINE - 1) / WXP_LINE);
+}
+
+static inline uint32_t lines_per_page(const struct wxp *w)
+{
+	return (uint32_t)(w->page_size / WXP_LINE);
+}
+
+static inline char *line_addr(const struct wxp *w, uint32_t line)
+{
+	return w->base + (size_t)line * WXP_LINE;
+}
+
+/* The zone that @line of the window is in, or NULL. */
+static inline struct zone *zone_at(const struct wxp *w, uint32_t line)
+{
+	return w->zones ? w->zones[line >> w->zone_shift] : NULL;
+}
+
+/*
+ * Each call begins with it. Asks before it takes the lock: a thread of the
+ * parent may have held that when the child was forked.
+ */
+static inline int wxp_enter(struct wxp *w)
+{
+	if (!w)
+		return -EINVAL;
+	if (!*w->alive)
+		return -EXDEV;
+	pthread_mutex_lock(&w->lock);
+	return 0;
+}
+
+static inline void wxp_leave(struct wxp *w)
+{
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* For what a frozen context refuses. */
+static inline int wxp_enter_change(struct wxp *w)
+{
+	int ret = wxp_enter(w);
+
+	if (!ret && w->frozen) {
+		wxp_leave(w);
+		ret = -EROFS;
+	}
+	return ret;
+}
+
+#define DEFAULT_ALIGN	16
+
+static inline int check_request(const struct wxp *w, size_t size, size_t *align, enum wxp_prot prot)
+{
+	if (!*align)
+		*align = DEFAULT_ALIGN;
+	if (!size || prot < WXP_R || prot > WXP_RX)
+		return -EINVAL;
+	if (*align & (*align - 1) || *align > w->page_size)
+		return -EINVAL;
+	return size > w->size ? -ENOMEM : 0;
+}
 
 /* window.c */
 int window_open(struct wxp *w);
 void window_close(struct wxp *w);
 uint32_t window_find(struct wxp *w, enum wxp_prot prot, uint32_t nr);
 uint32_t window_find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr);
+void window_give(struct wxp *w, enum wxp_prot prot, uint32_t page, uint32_t nr);
+uint32_t spare_take(struct wxp *w, enum wxp_prot prot, uint32_t nr);
+void spares_drop(struct wxp *w);
+uint32_t window_find_zone(struct wxp *w, enum wxp_prot prot, uint32_t nr);
 int window_map(struct wxp *w, uint32_t page, uint32_t nr, int prot);
 int window_protect(struct wxp *w, const struct run *run, int prot);
-void window_discard(struct wxp *w, const struct run *run);
+void window_discard(struct wxp *w, uint32_t page, uint32_t nr);
+
+/* cache.c */
+int cache_open(struct wxp *w);
+void cache_close(struct wxp *w);
+void cache_add(struct wxp *w, uint32_t page, uint32_t nr);
+void cache_forget(struct wxp *w, uint32_t page, uint32_t nr);
+void cache_zero(struct wxp *w, uint32_t page, uint32_t nr);
+void cache_lines_freed(struct wxp *w, const struct zone *zone, uint32_t line, uint32_t nr);
+void cache_lines_zero(struct wxp *w, const struct zone *zone, uint32_t line, uint32_t nr);
+
+/* line.c */
+int lines_find(struct wxp *w, enum wxp_prot prot, uint32_t nr, uint32_t align, uint32_t *line);
+
+/* Takes @nr lines, the first a multiple of @align, which is a power of two. */
+static inline int lines_take(struct wxp *w, enum wxp_prot prot, uint32_t nr, uint32_t align,
+			     uint32_t *line)
+{
+	struct area *area = &w->areas[prot];
+
+	if (align > 1 || area->cut_end - area->cut < nr ||
+	    (nr < QUICK_SIZES ? area->nr_quick[nr] : area->nr_big == nr))
+		return lines_find(w, prot, nr, align, line);
+	*line = area->cut;
+	area->cut += nr;
+	return 0;
+}
+
+void lines_give(struct wxp *w, enum wxp_prot prot, uint32_t line, uint32_t nr);
+uint32_t lines_spare(struct wxp *w, struct zone *zone);
+bool zones_reclaim(struct wxp *w);
+void zones_destroy(struct wxp *w);
+
+/* place.c */
+bool spans_next(const struct wxp *w, uint32_t *line, struct zone **zone, uint32_t *rel,
+		uint32_t *nr);
+void spans_drop(struct wxp *w, struct pool *pool);
+void spans_keep_huge(struct wxp *w, const struct pool *pool);
+
+/* install.c */
+int install_locked(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, size_t nr);
+bool install_fits(const struct wxp_piece *pieces, size_t nr);
+int install_prepare(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, size_t nr,
+		    struct wxpool_vec *vec, struct wxpool_range *ranges);
+int install_done(struct wxp *w, const struct wxpool_vec *vec, int result);
+void install_vec(const struct wxp *w, struct wxpool_vec *vec, uint32_t id,
+		 const struct wxpool_range *ranges, unsigned int nr);
+
+/* uring.c */
+#define RING_SIZE	64
+
+int ring_open(struct wxp *w);
+void ring_close(struct wxp *w, bool forked);
+unsigned int ring_run(struct wxp *w, struct wxpool_vec *vecs, int *results, unsigned int nr);
 
 /* room.c */
 void room_claim(struct wxp *w, struct bin *bin, enum wxp_prot prot);
@@ -209,17 +467,36 @@ struct demand {
 	enum wxp_prot prot;
 	size_t size, align;
 	size_t offset;			/* result */
+	bool skipped;			/* result: may hold traps instead of zeros */
 };
 
 int fill(struct wxp *w, struct pool *pool, struct demand *demands, unsigned int nr,
 	 bool growing);
 bool fill_hole(struct bin *bin, struct demand *d);
+void bin_skip_rest(struct wxp *w, struct bin *bin, enum wxp_prot prot);
 void bin_close(struct wxp *w, struct bin *bin, enum wxp_prot prot);
 void run_push(struct run **list, struct run *run);
+void fill_traps(char *start, size_t size);
 
 /* pool.c */
-struct pool *pool_find(const struct wxp *w, uint32_t id);
+static inline struct pool **pool_bucket(const struct wxp *w, uint32_t id)
+{
+	/* Fibonacci hashing, as numbers tend to be multiples of something. */
+	return &w->buckets[(id * 2654435769u) >> 7 & (w->nr_buckets - 1)];
+}
+
+static inline struct pool *pool_find(const struct wxp *w, uint32_t id)
+{
+	struct pool *pool = w->nr_buckets ? *pool_bucket(w, id) : NULL;
+
+	while (pool && pool->id != id)
+		pool = pool->next;
+	return pool;
+}
+
 struct pool *pool_get(struct wxp *w, uint32_t id);
+bool pool_id_ok(const struct wxp *w, uint32_t id);
+int pool_get_regions(struct wxp *w, uint32_t id, struct pool **pool);
 void pool_put(struct wxp *w, struct pool *pool);
 void pools_destroy(struct wxp *w);
 void pools_reclaim(struct wxp *w);
@@ -228,6 +505,6 @@ uint64_t pools_kept(struct wxp *w);
 /* reserve.c */
 bool reservation_take(struct pool *pool, struct demand *d);
 void reservations_cut(struct pool *pool, enum wxp_prot prot);
-int check_request(const struct wxp *w, size_t size, size_t *align, enum wxp_prot prot);
+void reservations_skip(struct wxp *w, struct pool *pool);
 
 #endif /* WXP_INTERNAL_H */

@@ -7,21 +7,13 @@
 #include "internal.h"
 
 #define MIN_BUCKETS	64
+#define SLAB_POOLS	64
 
-static struct pool **bucket(const struct wxp *w, uint32_t id)
-{
-	/* Fibonacci hashing, as numbers tend to be multiples of something. */
-	return &w->buckets[(id * 2654435769u) >> 7 & (w->nr_buckets - 1)];
-}
-
-struct pool *pool_find(const struct wxp *w, uint32_t id)
-{
-	struct pool *pool = w->nr_buckets ? *bucket(w, id) : NULL;
-
-	while (pool && pool->id != id)
-		pool = pool->next;
-	return pool;
-}
+/* Pools come and go at every function: they are made many at a time. */
+struct slab {
+	struct slab *next;
+	struct pool pools[SLAB_POOLS];
+};
 
 static int grow_table(struct wxp *w)
 {
@@ -37,37 +29,83 @@ static int grow_table(struct wxp *w)
 	for (i = 0; i < nr_old; i++) {
 		while ((pool = old[i])) {
 			old[i] = pool->next;
-			pool->next = *bucket(w, pool->id);
-			*bucket(w, pool->id) = pool;
+			pool->next = *pool_bucket(w, pool->id);
+			*pool_bucket(w, pool->id) = pool;
 		}
 	}
 	free(old);
 	return 0;
 }
 
+static struct pool *pool_new(struct wxp *w)
+{
+	struct pool *pool = w->unused;
+	struct slab *slab;
+	int i;
+
+	if (!pool) {
+		slab = calloc(1, sizeof(*slab));
+		if (!slab)
+			return NULL;
+		slab->next = w->slabs;
+		w->slabs = slab;
+		for (i = 0; i < SLAB_POOLS; i++) {
+			slab->pools[i].next = w->unused;
+			w->unused = &slab->pools[i];
+		}
+		pool = w->unused;
+	}
+	w->unused = pool->next;
+	*pool = (struct pool){ .spans = NO_LINE };
+	return pool;
+}
+
 /* The pool @id, made if it is new. NULL: out of memory. */
 struct pool *pool_get(struct wxp *w, uint32_t id)
 {
-	struct pool *pool = pool_find(w, id);
+	struct pool *pool = pool_find(w, id), **p;
 
 	if (pool)
 		return pool;
 	/* A full table is only slow: it has to grow the first time. */
 	if (w->nr_pools >= w->nr_buckets && grow_table(w) && !w->nr_buckets)
 		return NULL;
-	pool = calloc(1, sizeof(*pool));
+	pool = pool_new(w);
 	if (!pool)
 		return NULL;
+	p = pool_bucket(w, id);
 	pool->id = id;
-	pool->next = *bucket(w, id);
-	*bucket(w, id) = pool;
+	pool->next = *p;
+	*p = pool;
 	w->nr_pools++;
 	return pool;
 }
 
+bool pool_id_ok(const struct wxp *w, uint32_t id)
+{
+	return id && (id < WXP_POOL_OWN || !(w->flags & WXP_HUGE));
+}
+
+/* Like pool_get(), for use with wxp_alloc(). */
+int pool_get_regions(struct wxp *w, uint32_t id, struct pool **p)
+{
+	struct pool *pool = pool_get(w, id);
+
+	if (!pool)
+		return -ENOMEM;
+	if (!pool->regions)
+		pool->regions = calloc(1, sizeof(*pool->regions));
+	if (!pool->regions) {
+		pool_put(w, pool);
+		return -ENOMEM;
+	}
+	*p = pool;
+	return 0;
+}
+
 static void unlink_pool(struct wxp *w, struct pool *pool)
 {
-	struct pool **p = bucket(w, pool->id);
+	struct pool **p = pool_bucket(w, pool->id);
 
 	while (*p != pool)
 		p = &(*p)->next;
@@ -81,7 +119,7 @@ static void free_runs(struct wxp *w, struct run **list)
 
 	while ((run = *list)) {
 		*list = run->next;
-		space_give(&w->space, run->page, run->nr);
+		window_give(w, run->prot, run->page, run->nr);
 		free(run);
 	}
 }
@@ -90,23 +128,26 @@ static void free_pool(struct wxp *w, struct pool *pool)
 {
 	int prot;
 
-	for (prot = WXP_R; prot < NR_PROTS; prot++) {
-		free_runs(w, &pool->bins[prot].fresh);
-		free_runs(w, &pool->bins[prot].done);
+	for (prot = WXP_R; pool->regions && prot < NR_PROTS; prot++) {
+		free_runs(w, &pool->regions->bins[prot].fresh);
+		free_runs(w, &pool->regions->bins[prot].done);
 		reservations_cut(pool, (enum wxp_prot)prot);
 	}
-	free_runs(w, &pool->stuck);
-	free(pool);
+	if (pool->regions)
+		free_runs(w, &pool->regions->stuck);
+	free(pool->regions);
+	pool->next = w->unused;
+	w->unused = pool;
 }
 
 static bool is_empty(const struct pool *pool)
 {
 	int prot;
 
-	for (prot = WXP_R; prot < NR_PROTS; prot++)
-		if (pool->bins[prot].fresh || pool->bins[prot].done)
+	for (prot = WXP_R; pool->regions && prot < NR_PROTS; prot++)
+		if (pool->regions->bins[prot].fresh || pool->regions->bins[prot].done)
 			return false;
-	return !pool->stuck;
+	return pool->spans == NO_LINE && !(pool->regions && pool->regions->stuck);
 }
 
 /* Ends a pool that a failed call made. */
@@ -120,6 +161,7 @@ void pool_put(struct wxp *w, struct pool *pool)
 
 void pools_destroy(struct wxp *w)
 {
+	struct slab *slab;
 	struct pool *pool;
 	size_t i;
 
@@ -134,6 +176,10 @@ void pools_destroy(struct wxp *w)
 		free_pool(w, pool);
 	}
 	free(w->buckets);
+	while ((slab = w->slabs)) {
+		w->slabs = slab->next;
+		free(slab);
+	}
 }
 
 /* Takes back addresses that children have stopped using. */
@@ -152,11 +198,12 @@ void pools_reclaim(struct wxp *w)
 	}
 }
 
-/* Pages of retired pools that children still use. */
+/* Pages of freed pools that children still use. */
 uint64_t pools_kept(struct wxp *w)
 {
-	uint64_t nr = w->retired ? w->ops->kept(w) : 0;
+	uint64_t nr = w->keeps ? w->ops->kept(w) : 0;
 
+	w->keeps = nr != 0;
 	if (!nr)
 		pools_reclaim(w);
 	return nr == UINT64_MAX ? 0 : nr;
@@ -166,14 +213,14 @@ static int alloc_locked(struct wxp *w, struct pool *pool, struct demand *d)
 {
 	int ret = 0;
 
-	if (!reservation_take(pool, d) && !fill_hole(&pool->bins[d->prot], d))
+	if (!reservation_take(pool, d) && !fill_hole(&pool->regions->bins[d->prot], d))
 		ret = fill(w, pool, d, 1, true);
 	if (ret)
 		return ret;
-	if (d->prot == WXP_RX)
+	if (d->prot == WXP_RX && d->skipped)
 		memset(w->base + d->offset, 0, d->size);
-	pool->requested += d->size;
-	pool->allocations++;
+	pool->regions->requested += d->size;
+	pool->regions->allocations++;
 	w->requested += d->size;
 	w->allocations++;
 	return 0;
@@ -184,17 +231,16 @@ WXP_EXPORT int wxp_alloc(struct wxp *w, uint32_t id, size_t size, size_t align,
 {
 	struct demand d = { .prot = prot, .size = size };
 	struct pool *pool;
-	int ret = wxp_enter(w);
+	int ret = wxp_enter_change(w);
 
 	if (ret)
 		return ret;
-	ret = id && ptr ? check_request(w, size, &align, prot) : -EINVAL;
+	ret = pool_id_ok(w, id) && ptr ? check_request(w, size, &align, prot) : -EINVAL;
 	if (ret)
 		goto out;
 	d.align = align;
-	ret = -ENOMEM;
-	pool = pool_get(w, id);
-	if (!pool)
+	ret = pool_get_regions(w, id, &pool);
+	if (ret)
 		goto out;
 	ret = alloc_locked(w, pool, &d);
 	if (ret)
@@ -213,9 +259,11 @@ static unsigned int collect(struct wxp *w, const struct pool *pool)
 	struct run *run;
 	unsigned int nr = 0, i;
 
-	for (i = 0; i < 2; i++)
-		for (run = pool->bins[prots[i]].fresh; run && nr < MAX_BATCH; run = run->next)
+	for (i = 0; i < 2; i++) {
+		run = pool->regions->bins[prots[i]].fresh;
+		for (; run && nr < MAX_BATCH; run = run->next)
 			w->batch[nr++] = run;
+	}
 	return nr;
 }
 
@@ -233,7 +281,7 @@ static void finish_run(struct wxp *w, struct bin *bin, struct run *run)
 /* Does the accounts for runs that the backend moved on. */
 static void settle(struct wxp *w, struct pool *pool, enum wxp_prot prot)
 {
-	struct bin *bin = &pool->bins[prot];
+	struct bin *bin = &pool->regions->bins[prot];
 	struct run **p = &bin->fresh, *run;
 	bool moved = false;
 
@@ -257,6 +305,10 @@ static int protect_locked(struct wxp *w, struct pool *pool)
 	unsigned int nr;
 	int ret = 0;
 
+	if (!pool->regions)
+		return 0;
+	reservations_skip(w, pool);
+	bin_skip_rest(w, &pool->regions->bins[WXP_RX], WXP_RX);
 	do {
 		nr = collect(w, pool);
 		if (!nr)
@@ -265,14 +317,14 @@ static int protect_locked(struct wxp *w, struct pool *pool)
 		settle(w, pool, WXP_R);
 		settle(w, pool, WXP_RX);
 	} while (!ret && nr == MAX_BATCH);
-	bin_settles(w, &pool->bins[WXP_RW], WXP_RW);
+	bin_settles(w, &pool->regions->bins[WXP_RW], WXP_RW);
 	return ret;
 }
 
 WXP_EXPORT int wxp_protect(struct wxp *w, uint32_t id)
 {
 	struct pool *pool;
-	int ret = wxp_enter(w);
+	int ret = wxp_enter_change(w);
 
 	if (ret)
 		return ret;
@@ -296,33 +348,42 @@ static void forget(struct wxp *w, struct pool *pool)
 	struct run *run;
 	int prot;
 
+	if (!pool->regions)
+		return;
 	for (prot = WXP_R; prot < NR_PROTS; prot++)
-		bin_close(w, &pool->bins[prot], (enum wxp_prot)prot);
-	for (run = pool->bins[WXP_RW].fresh; run; run = run->next)
-		window_discard(w, run);
-	w->pages[WXP_RW] -= pages_of(pool->bins[WXP_RW].fresh);
-	w->pages[WXP_R] -= pages_of(pool->bins[WXP_R].done);
-	w->pages[WXP_RX] -= pages_of(pool->bins[WXP_RX].done);
-	w->pages_open -= pages_of(pool->bins[WXP_R].fresh);
-	w->pages_open -= pages_of(pool->bins[WXP_RX].fresh);
-	w->requested -= pool->requested;
-	w->allocations -= pool->allocations;
+		bin_close(w, &pool->regions->bins[prot], (enum wxp_prot)prot);
+	for (run = pool->regions->bins[WXP_RW].fresh; run; run = run->next)
+		cache_add(w, run->page, run->nr);
+	w->pages[WXP_RW] -= pages_of(pool->regions->bins[WXP_RW].fresh);
+	w->pages[WXP_R] -= pages_of(pool->regions->bins[WXP_R].done);
+	w->pages[WXP_RX] -= pages_of(pool->regions->bins[WXP_RX].done);
+	w->pages_open -= pages_of(pool->regions->bins[WXP_R].fresh);
+	w->pages_open -= pages_of(pool->regions->bins[WXP_RX].fresh);
+	w->requested -= pool->regions->requested;
+	w->allocations -= pool->regions->allocations;
 }
 
 static int free_locked(struct wxp *w, struct pool *pool)
 {
-	int ret = w->ops->drop(w, pool);
+	int ret;
 
+	if (pool->in_flight)
+		return -EBUSY;
+	if (w->flags & WXP_HUGE && w->ops->anchor && w->nr_loose)
+		spans_keep_huge(w, pool);
+	ret = w->ops->drop(w, pool);
 	if (ret)
 		return ret;
+	spans_drop(w, pool);
 	forget(w, pool);
 	unlink_pool(w, pool);
-	if (!pool->kept) {
+	w->keeps |= pool->kept;
+	if (!pool->kept || !pool->regions) {
 		free_pool(w, pool);
 		return 0;
 	}
 	/* The device refuses these addresses until the child is gone. */
-	free_runs(w, &pool->bins[WXP_RW].fresh);
+	free_runs(w, &pool->regions->bins[WXP_RW].fresh);
 	pool->next = w->retired;
 	w->retired = pool;
 	return 0;

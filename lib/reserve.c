@@ -9,19 +9,6 @@
 
 #include "internal.h"
 
-#define DEFAULT_ALIGN	16
-
-int check_request(const struct wxp *w, size_t size, size_t *align, enum wxp_prot prot)
-{
-	if (!*align)
-		*align = DEFAULT_ALIGN;
-	if (!size || prot < WXP_R || prot > WXP_RX)
-		return -EINVAL;
-	if (*align & (*align - 1) || *align > w->page_size)
-		return -EINVAL;
-	return size > w->size ? -ENOMEM : 0;
-}
-
 /* By protection, then the strictest alignment first: that pads least. */
 static int compare(const void *pa, const void *pb)
 {
@@ -115,15 +102,32 @@ static unsigned int lay_out(const struct wxp *w, struct reservation *r, struct d
 	return nr;
 }
 
-static void move_to(struct reservation *r, const struct demand *demands)
+/* Fills the gaps before and between the places of a group of code. */
+static void pad_group(const struct wxp *w, const struct group *g, size_t end)
+{
+	size_t stride = round_up(g->size, g->align), place = g->offset, i;
+
+	fill_traps(w->base + end, place - end);
+	for (i = 1; stride > g->size && i < g->left; i++, place += stride)
+		fill_traps(w->base + place + g->size, stride - g->size);
+}
+
+static void move_to(const struct wxp *w, struct reservation *r, const struct demand *demands)
 {
 	const struct demand *d = demands;
-	size_t i;
+	size_t i, end = d->offset;
+	struct group *g;
 
 	for (i = 0; i < r->nr; i++) {
-		if (r->groups[i].prot != d->prot)
+		g = &r->groups[i];
+		if (g->prot != d->prot) {
 			d++;
-		r->groups[i].offset += d->offset;
+			end = d->offset;
+		}
+		g->offset += d->offset;
+		if (g->prot == WXP_RX)
+			pad_group(w, g, end);
+		end = g->offset + (g->left - 1) * round_up(g->size, g->align) + g->size;
 	}
 }
 
@@ -131,31 +135,31 @@ static int reserve_locked(struct wxp *w, uint32_t id, struct reservation *r)
 {
 	struct demand demands[NR_PROTS];
 	unsigned int nr = lay_out(w, r, demands);
-	struct pool *pool = nr ? pool_get(w, id) : NULL;
-	int ret;
+	struct pool *pool;
+	int ret = nr ? pool_get_regions(w, id, &pool) : -ENOMEM;
 
-	if (!pool)
-		return -ENOMEM;
+	if (ret)
+		return ret;
 	ret = fill(w, pool, demands, nr, false);
 	if (ret) {
 		pool_put(w, pool);
 		return ret;
 	}
-	move_to(r, demands);
-	r->next = pool->reservations;
-	pool->reservations = r;
+	move_to(w, r, demands);
+	r->next = pool->regions->reservations;
+	pool->regions->reservations = r;
 	return 0;
 }
 
 WXP_EXPORT int wxp_reserve(struct wxp *w, uint32_t id, const struct wxp_request *reqs, size_t nr)
 {
 	struct reservation *r = NULL;
-	int ret = wxp_enter(w);
+	int ret = wxp_enter_change(w);
 
 	if (ret)
 		return ret;
 	ret = -EINVAL;
-	if (id && reqs && nr)
+	if (pool_id_ok(w, id) && reqs && nr)
 		r = log_requests(w, reqs, nr, &ret);
 	if (r) {
 		r = join_equal(r);
@@ -184,11 +188,12 @@ bool reservation_take(struct pool *pool, struct demand *d)
 	struct reservation **p;
 	struct group *g;
 
-	for (p = &pool->reservations; *p; p = &(*p)->next) {
+	for (p = &pool->regions->reservations; *p; p = &(*p)->next) {
 		g = bsearch(&key, (*p)->groups, (*p)->nr, sizeof(key), compare);
 		if (!g || !g->left)
 			continue;
 		d->offset = g->offset;
+		d->skipped = (*p)->skipped;
 		g->offset += round_up(g->size, g->align);
 		g->left--;
 		(*p)->left--;
@@ -198,10 +203,32 @@ bool reservation_take(struct pool *pool, struct demand *d)
 	return false;
 }
 
+static void skip_group(const struct wxp *w, const struct group *g)
+{
+	size_t i;
+
+	for (i = 0; i < g->left; i++)
+		fill_traps(w->base + g->offset + i * round_up(g->size, g->align), g->size);
+}
+
+/* Nobody has written the places for code that are left: they must not run. */
+void reservations_skip(struct wxp *w, struct pool *pool)
+{
+	struct reservation *r;
+	size_t i;
+
+	for (r = pool->regions->reservations; r; r = r->next) {
+		for (i = 0; i < r->nr; i++)
+			if (r->groups[i].prot == WXP_RX)
+				skip_group(w, &r->groups[i]);
+		r->skipped = true;
+	}
+}
+
 /* Places of @prot cannot be taken any more. */
 void reservations_cut(struct pool *pool, enum wxp_prot prot)
 {
-	struct reservation **p = &pool->reservations, *r;
+	struct reservation **p = &pool->regions->reservations, *r;
 	size_t i;
 
 	while ((r = *p)) {

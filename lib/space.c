@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Which pages of the window are free: a bitmap, and above it a tree that
- * knows the longest run of free pages below each node, so that the first fit
- * is found in O(log n) and giving back needs no memory.
+ * Which pages of the window, or lines of a zone, are free: a bitmap, and above
+ * it a tree that knows the longest run of free ones below each node, so that
+ * the first fit is found in O(log n) and giving back needs no memory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,24 +11,37 @@
 
 #define BITS	64u
 
-static struct span word_span(uint64_t word)
+static struct gaps word_gaps(uint64_t word)
 {
-	struct span s = { BITS, BITS, 0 };
+	struct gaps s = { BITS, BITS, BITS };
+	uint64_t longer;
+	uint32_t by;
 
-	if (~word) {
-		s.pre = (uint32_t)__builtin_ctzll(~word);
-		s.suf = (uint32_t)__builtin_clzll(~word);
+	if (!~word)
+		return s;
+	s.pre = (uint32_t)__builtin_ctzll(~word);
+	s.suf = (uint32_t)__builtin_clzll(~word);
+	s.max = word != 0;
+	/* A bit of @word begins a run of s.max ones. Try runs twice as long, */
+	while ((longer = word & (word >> s.max))) {
+		word = longer;
+		s.max *= 2;
 	}
-	/* Each round takes one page off the end of every run. */
-	for (; word; word &= word << 1)
-		s.max++;
+	/* then longer by half of that, a quarter, ... */
+	for (by = s.max / 2; by; by /= 2) {
+		longer = word & (word >> by);
+		if (longer) {
+			word = longer;
+			s.max += by;
+		}
+	}
 	return s;
 }
 
 /* Two neighbours of @len pages each. */
-static struct span join(const struct span *l, const struct span *r, uint32_t len)
+static struct gaps join(const struct gaps *l, const struct gaps *r, uint32_t len)
 {
-	struct span s;
+	struct gaps s;
 
 	s.pre = l->pre == len ? len + r->pre : l->pre;
 	s.suf = r->suf == len ? len + l->suf : r->suf;
@@ -38,49 +51,47 @@ static struct span join(const struct span *l, const struct span *r, uint32_t len
 	return s;
 }
 
+static bool same(const struct gaps *a, const struct gaps *b)
+{
+	return a->pre == b->pre && a->suf == b->suf && a->max == b->max;
+}
+
 static void update(struct space *s, uint32_t first, uint32_t last)
 {
 	uint32_t len = BITS, i;
+	bool changed = true;
+	struct gaps g;
 
 	for (i = first; i <= last; i++)
-		s->nodes[s->nr_leaves + i] = word_span(s->words[i]);
+		s->nodes[s->nr_leaves + i] = word_gaps(s->words[i]);
 	first += s->nr_leaves;
 	last += s->nr_leaves;
-	for (; first > 1; len *= 2) {
+	for (; first > 1 && changed; len *= 2) {
 		first /= 2;
 		last /= 2;
-		for (i = first; i <= last; i++)
-			s->nodes[i] = join(&s->nodes[2 * i], &s->nodes[2 * i + 1], len);
+		changed = false;
+		for (i = first; i <= last; i++) {
+			g = join(&s->nodes[2 * i], &s->nodes[2 * i + 1], len);
+			changed |= !same(&g, &s->nodes[i]);
+			s->nodes[i] = g;
+		}
 	}
 }
 
-static void set_range(struct space *s, uint32_t page, uint32_t nr, bool is_free)
+void space_take(struct space *s, uint32_t i, uint32_t nr)
 {
-	uint32_t first = page / BITS, end = page + nr, i = page;
-	uint64_t mask;
-
-	while (i < end) {
-		mask = ~0ull << i % BITS;
-		if (end - i < BITS - i % BITS)
-			mask &= ~0ull >> (BITS - end % BITS);
-		if (is_free)
-			s->words[i / BITS] |= mask;
-		else
-			s->words[i / BITS] &= ~mask;
-		i += BITS - i % BITS;
-	}
-	if (nr)
-		update(s, first, (end - 1) / BITS);
+	if (!nr)
+		return;
+	bits_clear(s->words, i, nr);
+	update(s, i / BITS, (i + nr - 1) / BITS);
 }
 
-void space_take(struct space *s, uint32_t page, uint32_t nr)
+void space_give(struct space *s, uint32_t i, uint32_t nr)
 {
-	set_range(s, page, nr, false);
-}
-
-void space_give(struct space *s, uint32_t page, uint32_t nr)
-{
-	set_range(s, page, nr, true);
+	if (!nr)
+		return;
+	bits_set(s->words, i, nr);
+	update(s, i / BITS, (i + nr - 1) / BITS);
 }
 
 struct query {
@@ -90,14 +101,21 @@ struct query {
 
 static uint32_t find_in_word(uint64_t word, uint32_t lo, struct query *q)
 {
-	uint32_t bit;
+	uint32_t bit = lo < q->from ? q->from - lo : 0, used, len;
 
-	for (bit = 0; bit < BITS; bit++) {
-		if (lo + bit < q->from || !(word >> bit & 1))
+	while (bit < BITS && word >> bit) {
+		used = (uint32_t)__builtin_ctzll(word >> bit);
+		if (used)
 			q->run = 0;
-		else if (++q->run == q->want)
-			return lo + bit + 1 - q->want;
+		bit += used;
+		len = ~(word >> bit) ? (uint32_t)__builtin_ctzll(~(word >> bit)) : BITS;
+		if (q->run + len >= q->want)
+			return lo + bit - q->run;
+		q->run += len;
+		bit += len;
 	}
+	if (bit < BITS)
+		q->run = 0;
 	return NO_PAGE;
 }
 
@@ -105,7 +123,7 @@ static uint32_t find_in_word(uint64_t word, uint32_t lo, struct query *q)
 static uint32_t find_below(const struct space *s, uint32_t i, uint32_t lo, uint32_t len,
 			   struct query *q)
 {
-	const struct span *n = &s->nodes[i];
+	const struct gaps *n = &s->nodes[i];
 	uint32_t page;
 
 	if (lo + len <= q->from)
@@ -153,10 +171,11 @@ uint32_t space_run(const struct space *s, uint32_t page, uint32_t max)
 	return (i < end ? i : end) - page;
 }
 
-int space_init(struct space *s, uint32_t nr_pages)
+/* Nothing is free yet. */
+int space_init(struct space *s, uint32_t nr)
 {
 	s->nr_leaves = 1;
-	while (s->nr_leaves * BITS < nr_pages)
+	while (s->nr_leaves * BITS < nr)
 		s->nr_leaves *= 2;
 	s->words = calloc(s->nr_leaves, sizeof(*s->words));
 	s->nodes = calloc(2 * (size_t)s->nr_leaves, sizeof(*s->nodes));
@@ -164,7 +183,6 @@ int space_init(struct space *s, uint32_t nr_pages)
 		space_exit(s);
 		return -ENOMEM;
 	}
-	space_give(s, 0, nr_pages);
 	return 0;
 }
 

@@ -38,6 +38,21 @@ static uint64_t count_vmas(const struct wxp *w)
 	return nr;
 }
 
+/* Pages that hold lines of spans. */
+static uint64_t count_packed(const struct wxp *w)
+{
+	uint32_t per_page = lines_per_page(w), page;
+	const struct zone *zone;
+	uint64_t nr = 0;
+	int prot;
+
+	for (prot = WXP_R; prot < NR_PROTS; prot++)
+		for (zone = w->areas[prot].zones; zone; zone = zone->next)
+			for (page = 0; page < zone->ready; page++)
+				nr += bits_any(zone->held, page * per_page, per_page);
+	return nr;
+}
+
 static void fill_stats(struct wxp *w, struct wxp_stats *s)
 {
 	uint64_t pages = w->pages_open + w->pages[WXP_R] + w->pages[WXP_RX] + w->pages[WXP_RW];
@@ -53,20 +68,30 @@ static void fill_stats(struct wxp *w, struct wxp_stats *s)
 	s->pages_kept = pools_kept(w);
 	s->syscalls = w->syscalls;
 	s->vmas = count_vmas(w);
+	s->spans = w->placed.spans;
+	s->bytes_placed = w->placed.bytes;
+	s->lines = w->placed.lines;
+	s->lines_installed = w->placed.live;
+	s->pages_packed = count_packed(w);
+	s->pages_huge = w->ops->huge ? w->ops->huge(w) : 0;
+	s->bytes_cached = w->cache.nr * w->page_size;
 }
 
+/* A caller of the first version has fewer fields, one of a later version more. */
 WXP_EXPORT int wxp_get_stats(struct wxp *w, struct wxp_stats *stats)
 {
+	struct wxp_stats s;
 	int ret = wxp_enter(w);
 	size_t size;
 
 	if (ret)
 		return ret;
-	if (stats && stats->size >= sizeof(*stats)) {
+	if (stats && stats->size >= offsetof(struct wxp_stats, spans)) {
 		size = stats->size;
+		fill_stats(w, &s);
+		s.size = size;
 		memset(stats, 0, size);
-		fill_stats(w, stats);
-		stats->size = size;
+		memcpy(stats, &s, min_size(size, sizeof(s)));
 	} else {
 		ret = -EINVAL;
 	}

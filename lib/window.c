@@ -7,8 +7,10 @@
  *
  * Code is placed from the bottom, read-only data from a quarter on, so that
  * equal views lie side by side and merge into few mappings; both may use any
- * page below rw_start. From rw_start to the top all pages are mapped writable;
- * that part grows down in steps as needed, and shrinks when the rest is full.
+ * page below rw_start. Zones of packed code begin at an eighth, those of packed
+ * read-only data at three. From rw_start to the top all pages are mapped
+ * writable; that part grows down in steps as needed, and shrinks when the rest
+ * is full.
  */
 #include <errno.h>
 #include <string.h>
@@ -38,12 +40,12 @@ int window_protect(struct wxp *w, const struct run *run, int prot)
 }
 
 /* Gives the memory of writable pages back: they read as zero from now on. */
-void window_discard(struct wxp *w, const struct run *run)
+void window_discard(struct wxp *w, uint32_t page, uint32_t nr)
 {
 	w->syscalls++;
 	/* Locked memory cannot be given back. */
-	if (madvise(page_addr(w, run->page), run_bytes(w, run), MADV_DONTNEED))
-		memset(page_addr(w, run->page), 0, run_bytes(w, run));
+	if (madvise(page_addr(w, page), nr * w->page_size, MADV_DONTNEED))
+		memset(page_addr(w, page), 0, nr * w->page_size);
 }
 
 static bool rw_grow(struct wxp *w, uint32_t nr)
@@ -68,6 +70,7 @@ static bool rw_shrink(struct wxp *w)
 
 	if (!nr || window_map(w, w->rw_start, nr, w->ops->unused))
 		return false;
+	cache_forget(w, w->rw_start, nr);
 	w->rw_start += nr;
 	return true;
 }
@@ -95,22 +98,113 @@ uint32_t window_find(struct wxp *w, enum wxp_prot prot, uint32_t nr)
 	return page == NO_PAGE ? find_below_rw(w, 0, nr) : page;
 }
 
-/* Like window_find(), but makes place where the window is full. */
-uint32_t window_find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr)
+/*
+ * Takes back a run. The last one of each protection waits for the next that is
+ * of its size, as with one module after the other, which spares two updates of
+ * the tree.
+ */
+void window_give(struct wxp *w, enum wxp_prot prot, uint32_t page, uint32_t nr)
 {
-	uint32_t page = window_find(w, prot, nr);
+	struct spare *s = &w->spares[prot];
 
+	space_give(&w->space, s->page, s->nr);
+	*s = (struct spare){ page, nr };
+}
+
+/* A run of just that size, or NO_PAGE. */
+uint32_t spare_take(struct wxp *w, enum wxp_prot prot, uint32_t nr)
+{
+	struct spare *s = &w->spares[prot];
+
+	if (s->nr != nr)
+		return NO_PAGE;
+	s->nr = 0;
+	return s->page;
+}
+
+void spares_drop(struct wxp *w)
+{
+	struct spare *s;
+
+	for (s = w->spares; s < w->spares + NR_PROTS; s++) {
+		space_give(&w->space, s->page, s->nr);
+		s->nr = 0;
+	}
+}
+
+/* The lowest @nr pages in a row between @from and @end that begin with a unit. */
+static uint32_t find_aligned(const struct wxp *w, uint32_t from, uint32_t end, uint32_t nr)
+{
+	uint32_t next = from, page;
+
+	do {
+		page = (uint32_t)round_up(next, w->zone_pages);
+		if (page > end || nr > end - page)
+			return NO_PAGE;
+		next = space_find(&w->space, page, nr);
+	} while (next != page && next != NO_PAGE);
+	return next;
+}
+
+static uint32_t rw_grow_aligned(struct wxp *w, uint32_t nr)
+{
+	uint32_t end = w->rw_start & ~(w->zone_pages - 1), step;
+
+	if (end < nr)
+		return NO_PAGE;
+	step = w->rw_start - (end - nr);
+	if (space_run(&w->space, end - nr, step) < step ||
+	    window_map(w, end - nr, step, PROT_READ | PROT_WRITE))
+		return NO_PAGE;
+	w->rw_start = end - nr;
+	return w->rw_start;
+}
+
+static uint32_t find_zone(struct wxp *w, enum wxp_prot prot, uint32_t nr)
+{
+	uint32_t page;
+
+	if (prot == WXP_RW) {
+		page = find_aligned(w, w->rw_start, w->nr_pages, nr);
+		return page == NO_PAGE ? rw_grow_aligned(w, nr) : page;
+	}
+	page = find_aligned(w, w->nr_pages / 8 * (prot == WXP_R ? 3 : 1), w->rw_start, nr);
+	return page == NO_PAGE ? find_aligned(w, 0, w->rw_start, nr) : page;
+}
+
+/* Like @find, but makes place where the window is full. */
+static uint32_t find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr,
+			  uint32_t (*find)(struct wxp *w, enum wxp_prot prot, uint32_t nr))
+{
+	uint32_t page;
+
+	spares_drop(w);
+	page = find(w, prot, nr);
 	if (page == NO_PAGE) {
 		room_drop_all(w);
-		page = window_find(w, prot, nr);
+		page = find(w, prot, nr);
 	}
+	if (page == NO_PAGE && zones_reclaim(w))
+		page = find(w, prot, nr);
 	if (page == NO_PAGE && prot != WXP_RW && rw_shrink(w))
-		page = window_find(w, prot, nr);
+		page = find(w, prot, nr);
 	if (page == NO_PAGE && w->retired) {
 		pools_reclaim(w);
-		page = window_find(w, prot, nr);
+		spares_drop(w);
+		page = find(w, prot, nr);
 	}
 	return page;
+}
+
+uint32_t window_find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr)
+{
+	return find_hard(w, prot, nr, window_find);
+}
+
+/* @nr pages, whole units, that begin with a unit. */
+uint32_t window_find_zone(struct wxp *w, enum wxp_prot prot, uint32_t nr)
+{
+	return find_hard(w, prot, nr, find_zone);
 }
 
 static int reserve_addresses(struct wxp *w)
@@ -135,6 +229,7 @@ int window_open(struct wxp *w)
 
 	if (ret)
 		return ret;
+	space_give(&w->space, 0, w->nr_pages);
 	w->rw_start = w->nr_pages;
 	ret = reserve_addresses(w);
 	if (ret)

@@ -18,7 +18,7 @@ done
 if command -v valgrind > /dev/null; then
 	for t in unit fault; do
 		tap_run "portable, valgrind $t" env WXPOOL_BACKEND=portable \
-			valgrind -q --leak-check=full --error-exitcode=9 \
+			valgrind -q --leak-check=full --error-exitcode=9 --smc-check=all \
 			--suppressions="$here/valgrind.supp" "$O/lib/tests/$t"
 	done
 else

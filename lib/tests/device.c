@@ -5,10 +5,13 @@
  */
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+
+#include <linux/wxpool.h>
 
 #include "test.h"
 
@@ -75,6 +78,82 @@ TEST(limit_of_context)
 TEST(limit_of_user)
 {
 	limit_is_met(PARAM("max_pages_per_user"));
+}
+
+static int install_code(struct wxp *w, uint32_t pool, const struct wxp_span *s, uint32_t value)
+{
+	char code[CODE_SIZE];
+
+	code_write(code, value);
+	return wxp_install(w, pool, &(struct wxp_piece){ s->addr, code, CODE_SIZE }, 1);
+}
+
+TEST(limit_for_installed_pages)
+{
+	struct wxp_request r[] = { { 20 * PAGE, 0, WXP_RX }, { CODE_SIZE, PAGE, WXP_RX } };
+	struct wxp *w = open_default();
+	struct wxp_span s[2];
+	struct setting limit;
+	char *bytes = calloc(20, PAGE);
+	int big, small;
+
+	CHECK_EQ(wxp_place(w, 1, r, 2, s), 0);
+	setting_open(&limit, PARAM("max_pages_per_context"));
+	set(&limit, "10");
+	big = wxp_install(w, 1, &(struct wxp_piece){ s[0].addr, bytes, 20 * PAGE }, 1);
+	small = install_code(w, 1, &s[1], 7);
+	set_back(&limit);
+	close(limit.fd);
+	CHECK_EQ(big, -ENOSPC);
+	CHECK_EQ(small, 0);
+	CHECK_EQ(stats_of(w).lines_installed, 1);
+	CHECK_EQ(code_run(s[1].addr), 7);
+	CHECK_EQ(wxp_install(w, 1, &(struct wxp_piece){ s[0].addr, bytes, 20 * PAGE }, 1), 0);
+	free(bytes);
+	wxp_close(w);
+}
+
+/* A page that a child shares must be copied before others' lines go. */
+TEST(limit_when_freeing_beside_a_child)
+{
+	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
+	struct wxp *w = open_default();
+	struct wxp_stats before, after;
+	struct setting limit;
+	struct wxp_span s[2];
+	int ends[2], ret, i;
+	pid_t pid;
+	char go;
+
+	for (i = 0; i < 2; i++) {
+		CHECK_EQ(wxp_place(w, (uint32_t)i + 1, &r, 1, &s[i]), 0);
+		CHECK_EQ(install_code(w, (uint32_t)i + 1, &s[i], (uint32_t)i + 1), 0);
+	}
+	CHECK(!pipe(ends));
+	setting_open(&limit, PARAM("max_pages_per_context"));
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		CHILD_CHECK(read(ends[0], &go, 1) == 1);
+		CHILD_CHECK(code_run(s[0].addr) == 1 && code_run(s[1].addr) == 2);
+		_exit(0);
+	}
+	before = stats_of(w);
+	set(&limit, "1");
+	ret = wxp_free(w, 1);
+	set_back(&limit);
+	close(limit.fd);
+	CHECK_EQ(ret, -ENOSPC);
+	after = stats_of(w);
+	check_same_stats(&before, &after);
+	CHECK_EQ(code_run(s[0].addr) + code_run(s[1].addr), 3);
+	CHECK_EQ(wxp_free(w, 1), 0);
+	CHECK_EQ(code_run(s[1].addr), 2);
+	CHECK_EQ(write(ends[1], "g", 1), 1);
+	wait_child(pid);
+	close(ends[0]);
+	close(ends[1]);
+	wxp_close(w);
 }
 
 /* Nothing can be mapped: pages that were granted wait in their pool. */
@@ -257,6 +336,79 @@ static unsigned long long device_says(const char *what)
 			fclose(f);
 	}
 	test_fail(__FILE__, __LINE__, "no wxpool-%s in any fdinfo", what);
+}
+
+TEST(batch_without_io_uring)
+{
+	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
+	const char *path = "/proc/sys/kernel/io_uring_disabled";
+	struct wxp *w = open_default();
+	struct wxp_piece pieces[10];
+	struct wxp_item items[10];
+	char code[10][CODE_SIZE];
+	struct setting setting;
+	struct wxp_span s;
+	uint32_t i;
+	int ret;
+
+	if (access(path, F_OK)) {
+		wxp_close(w);
+		test_skip("this kernel cannot disable io_uring");
+	}
+	for (i = 0; i < 10; i++) {
+		CHECK_EQ(wxp_place(w, i + 1, &r, 1, &s), 0);
+		code_write(code[i], i);
+		pieces[i] = (struct wxp_piece){ s.addr, code[i], CODE_SIZE };
+		items[i] = (struct wxp_item){ i + 1, 1, &pieces[i], 1 };
+	}
+	items[5].pool = 99;
+	setting_open(&setting, path);
+	set(&setting, "2");
+	ret = wxp_install_batch(w, items, 10);
+	set_back(&setting);
+	close(setting.fd);
+	CHECK_EQ(ret, -ENOENT);
+	for (i = 0; i < 10; i++)
+		CHECK_EQ(i == 5 ? items[5].result + ENOENT :
+			 items[i].result + (int)code_run(pieces[i].addr) - (int)i, 0);
+	wxp_close(w);
+}
+
+/* What is installed, too, and that freezing is the device's own doing. */
+TEST(device_agrees_about_lines)
+{
+	struct wxp_request r = { 0, 0, WXP_RX };
+	struct wxp *w = open_window(32 * MIB);
+	static char bytes[9000];
+	uint64_t seed = 12;
+	struct wxp_span s;
+	uint32_t i, pool;
+
+	for (i = 0; i < 600; i++) {
+		pool = 1 + random_next(&seed) % 10;
+		r.size = 1 + random_next(&seed) % 9000;
+		r.prot = i % 2 ? WXP_R : WXP_RX;
+		if (i % 23 == 22) {
+			wxp_free(w, pool);
+		} else {
+			CHECK_EQ(wxp_place(w, pool, &r, 1, &s), 0);
+			if (i % 3)
+				CHECK_EQ(wxp_install(w, pool, &(struct wxp_piece){ s.addr, bytes,
+						     1 + random_next(&seed) % r.size }, 1), 0);
+		}
+		CHECK_EQ(device_says("lines"), stats_of(w).lines_installed);
+		CHECK(device_says("packed") <= stats_of(w).pages_packed);
+	}
+	CHECK_EQ(wxp_freeze(w), 0);
+	CHECK_EQ(ioctl(wxp_get_fd(w), WXPOOL_IOC_ALLOC, &(struct wxpool_vec){
+		.size = sizeof(struct wxpool_vec), .pool = 99, .nr_ranges = 1,
+		.ranges = (uintptr_t)&(struct wxpool_range){ .length = PAGE } }), -1);
+	CHECK_EQ(errno, EROFS);
+	for (pool = 1; pool <= 10; pool++)
+		wxp_free(w, pool);
+	CHECK_EQ(device_says("lines"), 0);
+	CHECK_EQ(device_says("packed"), 0);
+	wxp_close(w);
 }
 
 /* The library's own books against the device's. */

@@ -25,11 +25,21 @@ void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 int __wrap_mprotect(void *addr, size_t len, int prot);
 int __wrap_madvise(void *addr, size_t len, int advice);
 int __wrap_ioctl(int fd, unsigned long op, ...);
+int __real_munmap(void *addr, size_t len);
+int __real_memfd_create(const char *name, unsigned int flags);
+int __real_ftruncate(int fd, off_t len);
+int __real_fallocate(int fd, int mode, off_t offset, off_t len);
+ssize_t __real_pwrite(int fd, const void *buf, size_t size, off_t offset);
+int __wrap_munmap(void *addr, size_t len);
+int __wrap_memfd_create(const char *name, unsigned int flags);
+int __wrap_ftruncate(int fd, off_t len);
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t len);
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t size, off_t offset);
 
 static struct {
 	int countdown;		/* this call from now on fails, 0: none */
 	bool no_views;		/* as at the limit of mappings */
-	uint64_t syscalls, allocs, protects, frees;
+	uint64_t syscalls, allocs, protects, frees, installs;
 } inject;
 
 static bool fails(void)
@@ -81,6 +91,38 @@ int __wrap_madvise(void *addr, size_t len, int advice)
 	return fails() ? -1 : __real_madvise(addr, len, advice);
 }
 
+/* Not made to fail: nothing could be done about it. */
+int __wrap_munmap(void *addr, size_t len)
+{
+	inject.syscalls++;
+	return __real_munmap(addr, len);
+}
+
+int __wrap_memfd_create(const char *name, unsigned int flags)
+{
+	inject.syscalls++;
+	return fails() ? -1 : __real_memfd_create(name, flags);
+}
+
+int __wrap_ftruncate(int fd, off_t len)
+{
+	inject.syscalls++;
+	return fails() ? -1 : __real_ftruncate(fd, len);
+}
+
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t len)
+{
+	inject.syscalls++;
+	return __real_fallocate(fd, mode, offset, len);
+}
+
+/* What was written before the failure counts: it must not stay. */
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t size, off_t offset)
+{
+	inject.syscalls++;
+	return fails() ? -1 : __real_pwrite(fd, buf, size, offset);
+}
+
 /* The operation itself succeeds, but without any view. */
 static int ioctl_without_views(int fd, unsigned long op, struct wxpool_vec *vec)
 {
@@ -108,6 +150,7 @@ int __wrap_ioctl(int fd, unsigned long op, ...)
 	inject.allocs += op == WXPOOL_IOC_ALLOC;
 	inject.protects += op == WXPOOL_IOC_PROTECT;
 	inject.frees += op == WXPOOL_IOC_FREE;
+	inject.installs += op == WXPOOL_IOC_INSTALL;
 	if (inject.no_views && (op == WXPOOL_IOC_ALLOC || op == WXPOOL_IOC_PROTECT))
 		return ioctl_without_views(fd, op, arg);
 	return fails() ? -1 : __real_ioctl(fd, op, arg);
@@ -118,6 +161,7 @@ struct state {
 	struct wxp *w;
 	uint32_t step;
 	char *p[8];
+	struct wxp_span spans[4];
 };
 
 static const struct wxp_request module_log[] = {
@@ -136,6 +180,27 @@ static int alloc_code(struct state *s, int i, uint32_t pool, uint32_t value)
 	if (!ret)
 		code_write(s->p[i], value);
 	return ret;
+}
+
+static const struct wxp_request placed[] = {
+	{ 150, 0, WXP_RX }, { 700, 0, WXP_R }, { 200, 0, WXP_RW }, { 2 * MIB + 1, 0, WXP_RX },
+};
+
+static int place(struct state *s, uint32_t pool)
+{
+	return wxp_place(s->w, pool, placed, 4, s->spans);
+}
+
+static int install(struct state *s, uint32_t pool, uint32_t value)
+{
+	static char code[150], data[700];
+	struct wxp_piece pieces[] = {
+		{ s->spans[0].addr, code, 150 }, { s->spans[1].addr, data, 700 },
+	};
+
+	code_write(code, value);
+	memset(data, (int)value, sizeof(data));
+	return wxp_install(s->w, pool, pieces, 2);
 }
 
 static int do_step(struct state *s)
@@ -160,6 +225,11 @@ static int do_step(struct state *s)
 	case 16: return wxp_protect(s->w, 4);
 	case 17: return wxp_free(s->w, 2);
 	case 18: return wxp_free(s->w, 3);
+	case 19: return place(s, 5);
+	case 20: return install(s, 5, 21);
+	case 21: return wxp_free(s->w, 5);
+	case 22: return place(s, 4);
+	case 23: return install(s, 4, 22);
 	default: return 1;
 	}
 }
@@ -178,6 +248,10 @@ static void check_contents(struct state *s)
 		CHECK(is_zero(s->p[7], 4 * MIB));
 	if (s->step > 16)
 		CHECK_EQ(code_run(s->p[0]), 20);
+	if (s->step == 21 || s->step == 24)
+		CHECK_EQ(code_run(s->spans[0].addr), s->step == 21 ? 21 : 22);
+	if (s->step == 20 || s->step == 23)
+		CHECK(is_zero(s->spans[2].addr, 200));
 }
 
 static bool is_protect(uint32_t step)
@@ -227,7 +301,7 @@ static void finish(struct state *s)
 	wxp_close(s->w);
 }
 
-#define LAST_STEP	18
+#define LAST_STEP	23
 
 TEST(every_call_fails_once)
 {
@@ -297,7 +371,7 @@ TEST(three_device_calls_per_module)
 	}
 	for (i = 0; i < N; i++)
 		r[i] = (struct wxp_request){ 1 + i * 7 % 900, 1u << i % 9, 1 + i % 3 };
-	inject.allocs = inject.protects = inject.frees = 0;
+	inject.allocs = inject.protects = inject.frees = inject.installs = 0;
 	CHECK_EQ(wxp_reserve(w, 1, r, N), 0);
 	for (i = 0; i < N; i++)
 		must_alloc(w, 1, r[i].size, r[i].align, r[i].prot);
@@ -306,6 +380,35 @@ TEST(three_device_calls_per_module)
 	CHECK_EQ(inject.allocs, 1);
 	CHECK_EQ(inject.protects, 1);
 	CHECK_EQ(inject.frees, 1);
+	CHECK_EQ(inject.installs, 0);
+	wxp_close(w);
+}
+
+/* The same, installed: one INSTALL and one FREE, and writable data for nothing. */
+TEST(calls_per_installed_module)
+{
+	struct wxp_request r[] = { { 8192, 0, WXP_RX }, { 4096, 0, WXP_R }, { 4096, 0, WXP_RW } };
+	static char bytes[8192];
+	struct wxp *w = open_default();
+	struct wxp_piece pieces[2];
+	struct wxp_span s[3];
+	uint64_t calls = 0;
+	uint32_t pool;
+
+	for (pool = 1; pool <= 3; pool++) {
+		calls = stats_of(w).syscalls;
+		CHECK_EQ(wxp_place(w, pool, r, 3, s), 0);
+		CHECK(is_zero(s[2].addr, 4096));
+		memset(s[2].addr, 1, 4096);
+		pieces[0] = (struct wxp_piece){ s[0].addr, bytes, 8192 };
+		pieces[1] = (struct wxp_piece){ s[1].addr, bytes, 4096 };
+		CHECK_EQ(wxp_install(w, pool, pieces, 2), 0);
+		CHECK_EQ(wxp_free(w, pool), 0);
+		calls = stats_of(w).syscalls - calls;
+	}
+	printf("# %s: %llu system calls to install and unload a module\n",
+	       wxp_backend_name(wxp_get_backend(w)), (unsigned long long)calls);
+	CHECK_EQ(calls, is_kernel(w) ? 2 : is_portable(w) ? 6 : 0);
 	wxp_close(w);
 }
 
@@ -328,6 +431,6 @@ TEST(calls_per_module)
 	}
 	printf("# %s: %llu system calls to load and unload a module\n",
 	       wxp_backend_name(wxp_get_backend(w)), (unsigned long long)calls);
-	CHECK_EQ(calls, is_kernel(w) ? 4 : is_portable(w) ? 7 : 3);
+	CHECK_EQ(calls, is_kernel(w) ? 3 : is_portable(w) ? 6 : 2);
 	wxp_close(w);
 }

@@ -17,6 +17,7 @@ tap_test "modprobe wxpool" modprobe wxpool
 tap_run "kernel" env WXPOOL_BACKEND=kernel "$tests/unit"
 tap_run "kernel, faults" env WXPOOL_BACKEND=kernel "$tests/fault"
 tap_run "kernel, device" env WXPOOL_BACKEND=kernel "$tests/device"
+tap_run "kernel, io_uring" env WXPOOL_BACKEND=kernel "$tests/uring"
 for b in portable fast; do
 	tap_run "$b, faults" env WXPOOL_BACKEND=$b "$tests/fault"
 done

@@ -138,8 +138,10 @@ void check_stats(struct wxp *w)
 	CHECK(pages * PAGE <= window);
 	CHECK(s.allocations <= s.bytes_requested);
 	CHECK(s.vmas >= 1);
+	CHECK(s.spans <= s.lines && s.bytes_placed <= s.lines * WXP_LINE);
+	CHECK(s.lines_installed <= s.lines && s.lines * WXP_LINE <= s.pages_packed * PAGE);
 	if (!s.pools)
-		CHECK_EQ(pages + s.allocations + s.bytes_requested, 0);
+		CHECK_EQ(pages + s.allocations + s.bytes_requested + s.lines, 0);
 	if (!s.allocations)
 		CHECK_EQ(s.bytes_requested, 0);
 }
@@ -156,6 +158,11 @@ void check_same_stats(const struct wxp_stats *a, const struct wxp_stats *b)
 	CHECK_EQ(a->pages_rx, b->pages_rx);
 	CHECK_EQ(a->pages_rw, b->pages_rw);
 	CHECK_EQ(a->pages_kept, b->pages_kept);
+	CHECK_EQ(a->spans, b->spans);
+	CHECK_EQ(a->bytes_placed, b->bytes_placed);
+	CHECK_EQ(a->lines, b->lines);
+	CHECK_EQ(a->lines_installed, b->lines_installed);
+	CHECK_EQ(a->pages_packed, b->pages_packed);
 }
 
 bool is_zero(const void *p, size_t size)

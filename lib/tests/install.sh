@@ -27,6 +27,7 @@ installs() {
 	(cd "$dest" && find . ! -type d | sort) > "$B/files"
 	diff - "$B/files" <<-END
 		.$prefix/include/linux/wxpool.h
+		.$prefix/include/wxpool-uring.h
 		.$prefix/include/wxpool.h
 		.$prefix/lib/libwxpool.a
 		.$prefix/lib/libwxpool.so
@@ -76,7 +77,7 @@ example() {
 }
 
 pc() {
-	PKG_CONFIG_SYSROOT_DIR=$dest PKG_CONFIG_LIBDIR=$libdir/pkgconfig pkg-config "$@" libwxpool
+	PKG_CONFIG_SYSROOT_DIR=$dest PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config "$@" libwxpool
 }
 
 shared_example() {
@@ -99,6 +100,9 @@ tap_test "wxpool.h is C++11" compiles "$CXX" -std=c++11 -x c++ -- wxpool.h
 tap_test "wxpool.h is C++20" compiles "$CXX" -std=c++20 -x c++ -- wxpool.h
 tap_test "linux/wxpool.h is C11" compiles "$CC" -std=c11 -x c -- linux/wxpool.h
 tap_test "linux/wxpool.h is C++11" compiles "$CXX" -std=c++11 -x c++ -- linux/wxpool.h
+tap_test "wxpool-uring.h is C11" compiles "$CC" -std=gnu11 -x c -- wxpool-uring.h
+tap_test "wxpool-uring.h is C++11" compiles "$CXX" -std=gnu++11 -x c++ -- wxpool-uring.h
+tap_test "wxpool-uring.h is C++20" compiles "$CXX" -std=c++20 -x c++ -- wxpool-uring.h
 tap_test "shared library exports the map" exports
 tap_test "static library exports the map" static_exports
 tap_test "header declares the map" header_matches

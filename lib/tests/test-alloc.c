@@ -66,6 +66,42 @@ TEST(unwritten_code_is_traps)
 	wxp_close(w);
 }
 
+/* With all ways to leave gaps: all words of code pages that nobody has. */
+TEST(all_gaps_of_code_are_traps)
+{
+	enum { N = 60, PAGES = 256 };
+	struct wxp *w = open_window(16 * MIB);
+	char *used = calloc(PAGES, PAGE), *base, *p;
+	struct wxp_request r[N];
+	uint64_t seed = 17;
+	size_t size, i, k;
+
+	wxp_get_window(w, (void **)&base, &size);
+	for (k = 0; k < 6; k++) {
+		for (i = 0; i < N; i++)
+			r[i] = (struct wxp_request){ 1 + random_next(&seed) % (k % 2 ? 40 : 700),
+						     1u << random_next(&seed) % 10, WXP_RX };
+		CHECK_EQ(wxp_reserve(w, 1, r, N), 0);
+		for (i = 0; i < N; i++) {
+			size = r[i].size + (i % 7 == 6);
+			if (i % 5 == 4)
+				continue;
+			p = must_alloc(w, 1, size, r[i].align, WXP_RX);
+			CHECK(is_zero(p, size));
+			memset(p, 0x90, size);
+			memset(used + (p - base), 1, size);
+		}
+	}
+	CHECK_EQ(wxp_protect(w, 1), 0);
+	size = stats_of(w).pages_rx * PAGE;
+	CHECK(size > 0 && size <= PAGES * PAGE);
+	for (i = 0; i < size; i += 4)
+		if (is_zero(used + i, 4))
+			check_traps(base + i, base + i + 4);
+	free(used);
+	wxp_close(w);
+}
+
 TEST(open_code_does_not_run)
 {
 	struct wxp *w = open_default();
@@ -393,8 +429,14 @@ TEST(stats_size)
 	struct wxp *w = open_default();
 
 	memset(&arg, 0xff, sizeof(arg));
-	arg.s.size = sizeof(arg.s) - 1;
+	/* The first version ended before "spans". */
+	arg.s.size = offsetof(struct wxp_stats, spans) - 1;
 	CHECK_EQ(wxp_get_stats(w, &arg.s), -EINVAL);
+	arg.s.size++;
+	CHECK_EQ(wxp_get_stats(w, &arg.s), 0);
+	CHECK_EQ(arg.s.pools, 0);
+	CHECK_EQ(arg.s.spans, UINT64_MAX);
+	CHECK_EQ(arg.s.size, offsetof(struct wxp_stats, spans));
 	CHECK_EQ(wxp_get_stats(w, NULL), -EINVAL);
 	arg.s.size = sizeof(arg);
 	CHECK_EQ(wxp_get_stats(w, &arg.s), 0);

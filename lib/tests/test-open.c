@@ -42,7 +42,8 @@ TEST(open_bad_options)
 	CHECK_EQ(wxp_open(NULL, NULL), -EINVAL);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, 0, size - 1), -EINVAL);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, 0, 0), -EINVAL);
-	CHECK_EQ(open_as(WXP_BACKEND_FAST, 1, 0, size), -EINVAL);
+	CHECK_EQ(open_as(WXP_BACKEND_FAST, 2, 0, size), -EINVAL);
+	CHECK_EQ(open_as(WXP_BACKEND_FAST, WXP_HUGE, 14 * MIB, size), -EINVAL);
 	CHECK_EQ(open_as((enum wxp_backend)4, 0, 0, size), -EINVAL);
 	CHECK_EQ(open_as((enum wxp_backend)-1, 0, 0, size), -EINVAL);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, 2 * MIB - 1, size), -EINVAL);
@@ -51,6 +52,7 @@ TEST(open_bad_options)
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, SIZE_MAX, size), -EINVAL);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, 2 * MIB, size), 0);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, 2048 * MIB, size), 0);
+	CHECK_EQ(open_as(WXP_BACKEND_FAST, WXP_HUGE, 16 * MIB, size), 0);
 }
 
 TEST(open_larger_options)

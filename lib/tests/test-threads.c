@@ -49,6 +49,55 @@ static void *work(void *arg)
 	return NULL;
 }
 
+static void *work_installing(void *arg)
+{
+	struct wxp_request r[] = { { 200, 0, WXP_RX }, { 100, 0, WXP_RW } };
+	struct worker *me = arg;
+	uint64_t seed = me->nr;
+	uint32_t pool, i, value;
+	struct wxp_span s[2];
+	char code[200] = { 0 };
+
+	for (i = 0; i < 400; i++) {
+		struct wxp_piece piece;
+		struct wxp_item item = { 0, 0, &piece, 1 };
+
+		item.pool = pool = me->nr + THREADS * (1 + random_next(&seed) % 50);
+		value = random_next(&seed);
+		WORKER_CHECK(!wxp_place(me->w, pool, r, 2, s));
+		for (int k = 0; k < 100; k++)
+			WORKER_CHECK(!((char *)s[1].addr)[k]);
+		memset(s[1].addr, 1, 100);
+		code_write(code, value);
+		piece = (struct wxp_piece){ s[0].addr, code, 200 };
+		WORKER_CHECK(!(value & 1 ? wxp_install(me->w, pool, &piece, 1) :
+					   wxp_install_batch(me->w, &item, 1)));
+		WORKER_CHECK(code_run(s[0].addr) == value);
+		if (value & 2)
+			WORKER_CHECK(!wxp_free(me->w, pool));
+	}
+	return NULL;
+}
+
+TEST(threads_install)
+{
+	struct worker workers[THREADS];
+	struct wxp *w = open_default();
+	int i;
+
+	for (i = 0; i < THREADS; i++) {
+		workers[i] = (struct worker){ .w = w, .nr = (uint32_t)i + 1 };
+		CHECK(!pthread_create(&workers[i].thread, NULL, work_installing, &workers[i]));
+	}
+	for (i = 0; i < THREADS; i++)
+		pthread_join(workers[i].thread, NULL);
+	for (i = 0; i < THREADS; i++)
+		if (workers[i].failed)
+			test_fail(__FILE__, __LINE__, "thread %d: %s", i, workers[i].failed);
+	check_stats(w);
+	wxp_close(w);
+}
+
 TEST(threads_share_a_context)
 {
 	struct worker workers[THREADS];
