@@ -1,0 +1,134 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# plan.sh GROUP...: run the measurements of these groups on the running kernel, as
+# root; one line for each on stdout, for report.awk. bench.sh says in which guest each
+# group runs. With WXBENCH_SHORT=1 all of them are small, to test the tool.
+#   instructions, scale, churn, free   one CPU, -icount
+#   events                             four CPUs
+
+set -u
+bench=${O:?}/wxbench/wxbench
+status=0
+
+# run WORK PEER NAME=NUMBER...
+run()
+{
+	"$bench" "$@" 2>&1 && return
+	status=1
+	echo "plan.sh: failed: wxbench $*"
+}
+
+plain="memcpy mprotect mprotect-packed memfd-dual memfd-remap pkey asmjit asmjit-dual"
+llvm="llvm-replay llvm-smm llvm-mcjit"
+inplace="device-inplace wxpool-inplace portable-inplace"
+install="device-install wxpool-install portable-install"
+
+instructions()
+{
+	local p size
+
+	run limits
+	for p in $plain $llvm $inplace $install wxpool-huge; do
+		run module "$p" n=100
+	done
+	for p in mprotect-packed llvm-replay llvm-smm $inplace $install wxpool-huge; do
+		run module "$p" n=200 live=64
+	done
+	for p in $plain $inplace $install; do
+		run publish "$p" n=1024 size=256 live=1024
+	done
+	for p in $plain $inplace $install wxpool-batch; do
+		run publish "$p" n=2048 size=256 batch=64 live=1024
+	done
+	# 2 MiB of them: one huge page is cleared among them.
+	for p in device-huge wxpool-huge; do
+		run publish "$p" n=8192 size=256 live=1024
+		run publish "$p" n=8192 size=256 batch=64 live=1024
+	done
+	for p in $install device-huge wxpool-huge; do
+		run publish "$p" n=8192 size=256 live=1024 pool=1
+		run publish "$p" n=8192 size=256 batch=64 live=1024 pool=1
+	done
+	for p in wxpool-install wxpool-huge; do
+		run publish "$p" n=8192 size=256 live=1024 pool=1 warm=1
+		run publish "$p" n=8192 size=256 batch=64 live=1024 pool=1 warm=1
+	done
+	for size in 64 1024 4096; do
+		for p in memcpy mprotect memfd-dual asmjit-dual device-install wxpool-install; do
+			run publish "$p" n=512 size="$size" live=512
+			run publish "$p" n=1024 size="$size" batch=64 live=512
+		done
+	done
+	for p in mprotect memfd-dual asmjit-dual device-install device-huge wxpool-install \
+		 wxpool-huge portable-install; do
+		run footprint "$p" size=4194304
+	done
+	for p in $llvm memfd-dual asmjit-dual device-install wxpool-inplace wxpool-install \
+		 wxpool-huge portable-install; do
+		run tiny "$p" n=10000
+	done
+}
+
+scale()
+{
+	local p live
+
+	for p in device-install wxpool-install wxpool-huge; do
+		for live in 1000 10000 100000; do
+			run publish "$p" n=8192 size=256 live="$live"
+		done
+	done
+	run publish wxpool-huge n=8192 size=256 live=1000000
+}
+
+churn()
+{
+	local p
+
+	for p in mprotect memfd-dual asmjit-dual device-install wxpool-install wxpool-huge; do
+		run churn "$p" n=10000 size=256 live=100000
+	done
+}
+
+free()
+{
+	local p n
+
+	for p in wxpool-install wxpool-huge; do
+		for n in 64 1024 16384; do
+			run free "$p" n="$n" size=256 batch=64 live=16384
+		done
+		run free "$p" n=1024 size=256 batch=64 live=100000
+	done
+}
+
+events()
+{
+	local p threads
+
+	for p in mprotect memfd-dual memfd-remap asmjit-dual $inplace $install wxpool-huge; do
+		run threads "$p" n=500 size=256 threads=1 busy=3
+	done
+	for p in mprotect memfd-dual asmjit-dual device-install wxpool-install; do
+		for threads in 1 2 4; do
+			run threads "$p" n=500 size=256 threads="$threads"
+		done
+	done
+	for p in llvm-replay llvm-smm mprotect-packed $inplace $install wxpool-huge; do
+		run module "$p" n=100 busy=3
+	done
+}
+
+[ -e /dev/wxpool ] || modprobe wxpool || exit
+for group in "$@"; do
+	case $group in
+	instructions) instructions ;;
+	scale) scale ;;
+	churn) churn ;;
+	free) free ;;
+	events) events ;;
+	*) echo "plan.sh: no group '$group'" >&2; exit 2 ;;
+	esac
+done
+exit $status

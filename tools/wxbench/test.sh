@@ -1,0 +1,117 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Tests wxbench in a guest, as root: all of `make bench`, but each measurement
+# with few items. Figures are not judged. Prints TAP.
+
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+bench=${O:?}/wxbench/wxbench
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+nr=0 failed=0
+groups=(instructions scale churn free events)
+keys="install_vs_mprotect batch64_vs_mprotect install_shootdowns module_inplace_vs_llvm
+module_install_vs_llvm module_syscalls vmas_10000_modules lost_percent_tiny cost_1m_vs_1k
+faults_4mib llvm_vmas_10000 llvm_lost_percent_tiny"
+
+# check NAME COMMAND...: what it prints is shown where it fails
+check()
+{
+	local name=$1
+
+	nr=$((nr + 1))
+	if "${@:2}" > "$tmp/why" 2>&1; then
+		echo "ok $nr $name"
+	else
+		head -n 20 "$tmp/why" | sed 's/^/# /'
+		echo "not ok $nr $name"
+		failed=$((failed + 1))
+	fi
+}
+
+refused()
+{
+	! "$@" > "$tmp/out" 2> "$tmp/err" && [ "$(wc -l < "$tmp/err")" -eq 1 ] &&
+		grep -q '^wxbench: ' "$tmp/err"
+}
+
+plan()
+{
+	if ! WXBENCH_SHORT=1 "$here/plan.sh" "$1" > "$tmp/$1"; then
+		grep -v '^wxbench: work=' "$tmp/$1"
+		return 1
+	fi
+}
+
+# Only a CPU without protection keys is an excuse.
+available()
+{
+	! cat "${groups[@]/#/$tmp/}" | grep unavailable= | grep -v no-protection-keys
+}
+
+report()
+{
+	awk -v dir="$tmp" -f "$here/report.awk" "$1"
+}
+
+numeric()
+{
+	grep -qE "^  \"$1\": -?[0-9.e+-]+,?\$" "$tmp/summary.json"
+}
+
+incomplete()
+{
+	grep -v 'peer=wxpool-huge' "$tmp/raw" > "$tmp/less"
+	! report "$tmp/less" > /dev/null 2> "$tmp/err" && grep -q install_vs_mprotect "$tmp/err"
+}
+
+valid_json()
+{
+	python3 -c 'import json, sys; [json.load(open(f)) for f in sys.argv[1:]]' \
+		"$tmp/summary.json" "$tmp/results.json"
+}
+
+# calls_by_strace PEER N: system calls of N modules, as strace counts them
+calls_by_strace()
+{
+	strace -f -o "$tmp/trace" -e trace=mmap,munmap,mprotect,madvise,ioctl,io_uring_enter \
+		"$bench" module "$1" "n=$2" > "$tmp/line"
+	wc -l < "$tmp/trace"
+}
+
+# 40 modules more make as many calls more as 40 times what wxbench says.
+same_calls()
+{
+	local few many says
+
+	few=$(calls_by_strace "$1" 10)
+	many=$(calls_by_strace "$1" 50)
+	says=$(sed -n 's/.* calls=\([0-9]*\)\.0000 .*/\1/p' "$tmp/line")
+	echo "strace: $((many - few)) calls for 40 modules; wxbench: '$says' each"
+	[ -n "$says" ] && [ $((many - few)) -eq $((40 * says)) ]
+}
+
+echo "TAP version 13"
+check "modprobe wxpool" modprobe wxpool
+check "an unknown workload is refused" refused "$bench" nothing
+check "an unknown peer is refused" refused "$bench" publish nobody
+check "an unknown option is refused" refused "$bench" publish mprotect x=1
+check "a bad number is refused" refused "$bench" publish mprotect n=1x
+check "a number out of range is refused" refused "$bench" publish mprotect batch=65
+for group in "${groups[@]}"; do
+	check "measurements: $group" plan "$group"
+done
+check "every peer is available" available
+cat "${groups[@]/#/$tmp/}" > "$tmp/raw"
+check "report" report "$tmp/raw"
+for k in $keys; do
+	check "summary: $k is a number" numeric "$k"
+done
+check "summary and results are JSON" valid_json
+check "a report that lacks a measurement fails" incomplete
+for peer in llvm-smm llvm-replay wxpool-inplace wxpool-install; do
+	check "strace counts the same calls: $peer" same_calls "$peer"
+done
+echo "1..$nr"
+[ "$failed" -eq 0 ]
