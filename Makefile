@@ -4,12 +4,14 @@
 #   O=DIR     build in DIR (default: build/)
 #   V=1       show the commands
 #   KDIR=DIR  build the module for the kernel whose headers are in DIR
-# demo and check build in the test bed's root, in $(O)/bed: objects of this
+#   KERNEL=N  the kernel that bench measures on (default: 6.12)
+# demo, check and bench build in the test bed's root, in $(O)/bed: objects of this
 # machine and of the bed never mix.
 
 O ?= build
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNELS := 6.1 6.12 7.3
+KERNEL ?= 6.12
 
 override O := $(abspath $(O))
 bedout := $(O)/bed
@@ -75,18 +77,24 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 		"test bed" "$(bed) check" \
 		"build and install" "O=$(bedout) tools/install-check" \
 		"library" "$(bed) enter -- make -C lib check O=$(bedout)" \
-		$(call guest,6.12)
+		$(call guest,6.12) \
+		"wxbench" "$(bed) run -c 4 -m 1536 -t 600 -- tools/wxbench/test.sh"
 
 check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 	$(Q)for k in $(KERNELS); do $(bed) module $$k || exit 1; done
 	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k)))
+
+bench: bed-root ## measure beside other ways to publish code (KERNEL=)
+	$(Q)$(call in-bed,bench-programs)
+	$(Q)$(bed) module $(KERNEL)
+	$(Q)O=$(bedout) tools/wxbench/bench.sh -k $(KERNEL) $(O)/bench
 
 style: bed-root ## checkpatch, sparse, warnings, shellcheck, licences, headers
 	$(Q)tools/tap $(O)/check style "$(bed) enter -- tools/style"
 
 clean: ## remove what was built (not the bed: tools/bed clean)
 	$(Q)rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/wxlli $(O)/demo $(O)/selftests \
-		$(O)/check $(O)/logs $(bedout)
+		$(O)/check $(O)/logs $(O)/bench $(bedout)
 
 bed-root:
 	$(Q)$(bed) root
@@ -95,9 +103,13 @@ bed-build: bed-root
 	$(Q)$(call in-bed,guest-programs)
 
 # What guests run; made in the bed.
-guest-programs: lib tools
+guest-programs: lib tools bench-programs
 	$(Q)$(MAKE) -C lib O=$(O) tests
 	$(Q)$(MAKE) -C selftests O=$(O)
 
+bench-programs: lib
+	$(Q)$(MAKE) -C tools/wxbench O=$(O)
+
 .PHONY: all help modules lib tools install modules_install demo check \
-	check-kernels style clean bed-root bed-build guest-programs
+	check-kernels bench style clean bed-root bed-build guest-programs \
+	bench-programs
