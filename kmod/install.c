@@ -125,8 +125,7 @@ static unsigned int wxp_split_range(struct wxp_install *inst,
 		part->line = line;
 		part->nr = wxp_lines_of_page(line, end);
 		part->len = min_t(u64, left, part->nr * WXP_LINE_SIZE);
-		part->state = range->prot == WXPOOL_PROT_X ? WXP_SEALED_X :
-							     WXP_SEALED_R;
+		part->state = wxp_range_state(range);
 		part->full = false;
 		part->from = from;
 		part->fresh = NULL;

@@ -270,11 +270,6 @@ static inline bool wxp_is_owner(const struct wxp_ctx *ctx)
 	return current->mm == ctx->owner;
 }
 
-static inline bool wxp_covers(const struct wxp_region *region, pgoff_t pgoff)
-{
-	return pgoff - region->pgoff < region->nr_pages;
-}
-
 static inline struct page *wxp_region_page(const struct wxp_region *region,
 					   pgoff_t pgoff)
 {
@@ -282,6 +277,12 @@ static inline struct page *wxp_region_page(const struct wxp_region *region,
 	struct folio *folio = region->pages[i].folio;
 
 	return folio_page(folio, i % folio_nr_pages(folio));
+}
+
+/* What PROTECT and INSTALL make of the pages of a range. */
+static inline enum wxp_state wxp_range_state(const struct wxpool_range *range)
+{
+	return range->prot == WXPOOL_PROT_X ? WXP_SEALED_X : WXP_SEALED_R;
 }
 
 /* How many lines from @line to @end are in the same page as @line. */

@@ -17,6 +17,11 @@
 
 #include "internal.h"
 
+static bool wxp_covers(const struct wxp_region *region, pgoff_t pgoff)
+{
+	return pgoff - region->pgoff < region->nr_pages;
+}
+
 static unsigned long wxp_line_bit(const struct wxp_region *region, u64 line)
 {
 	return line - ((u64)region->pgoff << WXP_LINES_SHIFT);

@@ -40,8 +40,7 @@ typedef int (*wxp_page_fn)(struct wxp_seal *seal, struct wxp_page *page,
 static int wxp_walk_range(struct wxp_seal *seal,
 			  const struct wxpool_range *range, wxp_page_fn fn)
 {
-	bool exec = range->prot == WXPOOL_PROT_X;
-	enum wxp_state to = exec ? WXP_SEALED_X : WXP_SEALED_R;
+	enum wxp_state to = wxp_range_state(range);
 	pgoff_t pgoff = range->offset >> PAGE_SHIFT;
 	pgoff_t end = pgoff + (range->length >> PAGE_SHIFT);
 	struct wxp_region *region;
