@@ -232,8 +232,7 @@ static int kernel_seal(struct wxp *w, struct pool *pool, struct run **runs, unsi
 	vec_init(w, &vec, pool);
 	for (i = 0; i < nr; i++)
 		if (runs[i]->state == RUN_OPEN)
-			add_range(w, &vec, runs[i], runs[i]->prot == WXP_RX ? WXPOOL_PROT_X :
-									      WXPOOL_PROT_R);
+			add_range(w, &vec, runs[i], device_prot(runs[i]->prot));
 	if (vec.nr_ranges) {
 		ret = device_call(w, WXPOOL_IOC_PROTECT, &vec);
 		if (ret)
@@ -362,7 +361,7 @@ static void kernel_anchor(struct wxp *w, struct zone *zone)
 	struct wxpool_range range = {
 		.length = 1,
 		.addr = (uintptr_t)&nothing,
-		.prot = zone->prot == WXP_RX ? WXPOOL_PROT_X : WXPOOL_PROT_R,
+		.prot = device_prot(zone->prot),
 	};
 	uint32_t line = w->frozen ? NO_LINE : lines_spare(w, zone);
 

@@ -83,7 +83,7 @@ static inline int mark_piece(const struct wxp *w, const struct pool *pool,
 			.offset = offset,
 			.length = piece->size,
 			.addr = (uintptr_t)piece->src,
-			.prot = zone->prot == WXP_RX ? WXPOOL_PROT_X : WXPOOL_PROT_R,
+			.prot = device_prot(zone->prot),
 		};
 	return 0;
 }
@@ -143,8 +143,7 @@ static unsigned int next_ranges(const struct wxp *w, const struct wxp_piece *pie
 			.offset = offset,
 			.length = len,
 			.addr = (uintptr_t)p->src + c->done,
-			.prot = zone_at(w, (uint32_t)(offset / WXP_LINE))->prot == WXP_RX ?
-				WXPOOL_PROT_X : WXPOOL_PROT_R,
+			.prot = device_prot(zone_at(w, (uint32_t)(offset / WXP_LINE))->prot),
 		};
 		room -= round_up(len, WXP_LINE);
 		c->done += len;

@@ -312,6 +312,12 @@ struct wxp {
 	bool no_ring;			/* it cannot be had */
 };
 
+/* @prot as the device has it: WXP_R or WXP_RX */
+static inline uint32_t device_prot(enum wxp_prot prot)
+{
+	return prot == WXP_RX ? WXPOOL_PROT_X : WXPOOL_PROT_R;
+}
+
 static inline char *page_addr(const struct wxp *w, uint32_t page)
 {
 	return w->base + page * w->page_size;
