@@ -4,26 +4,10 @@
  * the owner. What the owner freed is out of its own reach at once, and goes
  * back to the system when the last child is gone.
  */
-#include <sys/prctl.h>
 
 #include "wxpool_util.h"
 
 #define POOL	1
-
-/* A child that does nothing until it is told, and the pipes to tell it */
-struct child {
-	pid_t pid;
-	int go[2], done[2];
-};
-
-#define FORK(c) ({							\
-	int _ok = !pipe((c)->go) && !pipe((c)->done);			\
-									\
-	(c)->pid = _ok ? fork() : -1;					\
-	if (!(c)->pid)							\
-		prctl(PR_SET_PDEATHSIG, SIGKILL);			\
-	(c)->pid;							\
-})
 
 static void child_waits(struct child *c)
 {

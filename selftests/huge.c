@@ -4,7 +4,6 @@
  * aligned view maps at once; everything that is true of packed pages is so of
  * these; and where there is no huge page, single ones do.
  */
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "wxpool_util.h"
@@ -434,20 +433,6 @@ TEST_F(huge, operations_in_the_window)
 }
 
 /* ------------------------------------------------------------------- fork */
-
-struct child {
-	pid_t pid;
-	int go[2], done[2];
-};
-
-#define FORK(c) ({							\
-	int _ok = !pipe((c)->go) && !pipe((c)->done);			\
-									\
-	(c)->pid = _ok ? fork() : -1;					\
-	if (!(c)->pid)							\
-		prctl(PR_SET_PDEATHSIG, SIGKILL);			\
-	(c)->pid;							\
-})
 
 static bool runs(const char *p, uint32_t want)
 {

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -736,6 +737,21 @@ FIXTURE_TEARDOWN(ctx)
 {
 	/* The context and the window end with the process of the test. */
 }
+
+/* A child that does nothing until it is told, and the pipes to tell it */
+struct child {
+	pid_t pid;
+	int go[2], done[2];
+};
+
+#define FORK(c) ({							\
+	int _ok = !pipe((c)->go) && !pipe((c)->done);			\
+									\
+	(c)->pid = _ok ? fork() : -1;					\
+	if (!(c)->pid)							\
+		prctl(PR_SET_PDEATHSIG, SIGKILL);			\
+	(c)->pid;							\
+})
 
 /* A context, and an X and an R view of its first pages, made before they are */
 FIXTURE(packed) {
