@@ -71,23 +71,30 @@ static int64_t read_vmas(void)
 	return nr;
 }
 
-/* Slab, page tables and vmalloc; not the pages that hold code or data. */
-static int64_t read_kernel(void)
+/** measure_rows() - sum in bytes of the rows of a file in /proc that counts in kB */
+int64_t measure_rows(const char *path, const char *const *rows, size_t nr)
 {
-	static const char *const rows[] = { "SUnreclaim:", "PageTables:", "VmallocUsed:" };
-	FILE *f = open_proc("/proc/meminfo");
+	FILE *f = open_proc(path);
 	int64_t sum = 0, kb;
-	char name[64], line[128];
+	char name[64], line[256];
 
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "%63s %ld", name, &kb) != 2)
 			continue;
-		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		for (size_t i = 0; i < nr; i++)
 			if (!strcmp(name, rows[i]))
 				sum += kb * 1024;
 	}
 	fclose(f);
 	return sum;
+}
+
+/* Slab, page tables and vmalloc; not the pages that hold code or data. */
+static int64_t read_kernel(void)
+{
+	static const char *const rows[] = { "SUnreclaim:", "PageTables:", "VmallocUsed:" };
+
+	return measure_rows("/proc/meminfo", rows, ARRAY_SIZE(rows));
 }
 
 /**

@@ -57,6 +57,7 @@ struct counters {
 extern const char *const phase_names[NR_PHASES];
 
 void measure_start(struct counters *c);
+int64_t measure_rows(const char *path, const char *const *rows, size_t nr);
 void measure_stop(struct counters *c);
 void measure_print(const struct counters *c, double items, bool alone);
 

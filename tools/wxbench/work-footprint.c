@@ -11,24 +11,11 @@
 #include "measure.h"
 
 /* Bytes that huge pages map, of any kind, in the whole process. */
-static long huge_bytes(void)
+static int64_t huge_bytes(void)
 {
 	static const char *const rows[] = { "AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:" };
-	FILE *f = fopen("/proc/self/smaps_rollup", "re");
-	char line[256], name[64];
-	long kb, sum = 0;
 
-	if (!f)
-		die("cannot read smaps_rollup");
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%63s %ld", name, &kb) != 2)
-			continue;
-		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-			if (!strcmp(name, rows[i]))
-				sum += kb * 1024;
-	}
-	fclose(f);
-	return sum;
+	return measure_rows("/proc/self/smaps_rollup", rows, ARRAY_SIZE(rows));
 }
 
 static void run_all(const struct module *mod, size_t piece)
