@@ -10,6 +10,7 @@
  *
  * So nothing of a call that fails was ever in an executable page.
  */
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -235,8 +236,12 @@ static int wxp_stage(struct wxp_install *inst)
 
 	err = wxp_split_ranges(inst);
 	buffer = inst->buffer;
-	for (i = 0; i < inst->nr_parts && !err; i++)
+	for (i = 0; i < inst->nr_parts && !err; i++) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		err = wxp_stage_part(inst, &inst->parts[i], &buffer);
+		cond_resched();
+	}
 	return err;
 }
 
@@ -260,6 +265,10 @@ static int wxp_claim_parts(struct wxp_install *inst)
 	int err;
 
 	for (; inst->claimed < inst->nr_parts; inst->claimed++) {
+		/* Each may need a window of huge size. */
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
 		part = &inst->parts[inst->claimed];
 		part->region = wxp_find_place(inst, part);
 		if (IS_ERR(part->region))

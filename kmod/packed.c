@@ -12,7 +12,7 @@
  */
 #include <linux/bitmap.h>
 #include <linux/log2.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "internal.h"
@@ -352,6 +352,7 @@ static int wxp_walk_extent(struct wxp_ctx *ctx, const struct wxp_extent *extent,
 		err = fn(ctx, line, nr, ending);
 		if (err)
 			return err;
+		cond_resched();
 	}
 	return 0;
 }
@@ -370,7 +371,6 @@ static int wxp_walk_lines(struct wxp_ctx *ctx, struct wxp_pool *pool,
 			err = wxp_walk_extent(ctx, &batch->extents[i], fn, ending);
 			if (err)
 				return err;
-			cond_resched();
 		}
 	}
 	return 0;
@@ -397,6 +397,8 @@ static int wxp_make_copy(struct wxp_ctx *ctx, u64 line, unsigned int nr,
 	if (region->copy || !wxp_survives(region) ||
 	    !wxp_has_heir(region, ending))
 		return 0;
+	if (fatal_signal_pending(current))
+		return -EINTR;
 	copy = wxp_packed_new(ctx, region->pgoff, region->nr_pages,
 			      region->pages[0].state, WXP_GFP);
 	if (IS_ERR(copy))
@@ -438,7 +440,7 @@ static int wxp_free_part(struct wxp_ctx *ctx, u64 line, unsigned int nr,
  * @pool: the pool; its batches are left as they are
  * @ending: receives the pages without a live line
  *
- * Return: 0, or -ENOMEM or -ENOSPC, with nothing changed for anybody.
+ * Return: 0, or -EINTR, -ENOMEM or -ENOSPC, with nothing changed for anybody.
  */
 int wxp_free_lines(struct wxp_ctx *ctx, struct wxp_pool *pool,
 		   struct wxp_ending *ending)

@@ -168,8 +168,10 @@ static void wxp_unmap_region(struct wxp_ctx *ctx, struct wxp_region *region,
 {
 	unsigned long i;
 
-	for (i = 0; i < region->nr_pages; i++)
+	for (i = 0; i < region->nr_pages; i++) {
 		wxp_settle_page(&region->pages[i], region->pages[i].state);
+		cond_resched();
+	}
 	if (ending->stop != region->pgoff) {
 		wxp_unmap_ended(ctx, ending);
 		ending->first = region->pgoff;

@@ -18,6 +18,7 @@
  */
 #include <linux/cpu.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -56,6 +57,7 @@ static int wxp_walk_range(struct wxp_seal *seal,
 			ret = fn(seal, &region->pages[pgoff - region->pgoff], to);
 			if (ret)
 				return ret;
+			cond_resched();
 		}
 	}
 	return 0;
@@ -76,6 +78,8 @@ static int wxp_walk(struct wxp_seal *seal, wxp_page_fn fn)
 static int wxp_seal_page(struct wxp_seal *seal, struct wxp_page *page,
 			 enum wxp_state to)
 {
+	if (fatal_signal_pending(current))
+		return -EINTR;
 	if (page->state != WXP_OPEN)
 		return -EPERM;
 	wxp_settle_page(page, to);
