@@ -241,6 +241,24 @@ void wxp_pool_put(struct wxp_ctx *ctx, struct wxp_pool *pool)
 		wxp_pool_end(ctx, pool);
 }
 
+/**
+ * wxp_replace_region() - let something else be found in a region's place
+ * @ctx: the context
+ * @old: what is in the tree
+ * @new: of the same place and size; or NULL, and nothing is found there
+ *
+ * There is no way back from here, so it must not fail: to take an entry out,
+ * the tree may need nodes.
+ */
+void wxp_replace_region(struct wxp_ctx *ctx, struct wxp_region *old,
+			struct wxp_region *new)
+{
+	lockdep_assert_held_write(&ctx->lock);
+	mtree_store_range(&ctx->regions, old->pgoff,
+			  old->pgoff + old->nr_pages - 1, new,
+			  GFP_KERNEL | __GFP_NOFAIL);
+}
+
 static int wxp_insert_regions(struct wxp_ctx *ctx, struct wxp_pool *pool,
 			      struct list_head *regions)
 {
@@ -261,7 +279,7 @@ static int wxp_insert_regions(struct wxp_ctx *ctx, struct wxp_pool *pool,
 
 err_erase:
 	list_for_each_entry_continue_reverse(region, regions, link)
-		mtree_erase(&ctx->regions, region->pgoff);
+		wxp_replace_region(ctx, region, NULL);
 	return err;
 }
 
@@ -288,16 +306,6 @@ static int wxp_pool_add(struct wxp_ctx *ctx, u32 id, struct list_head *regions)
 	return 0;
 }
 
-/* Of the same place and size; so the tree needs no memory for it. */
-void wxp_replace_region(struct wxp_ctx *ctx, struct wxp_region *old,
-			struct wxp_region *new)
-{
-	lockdep_assert_held_write(&ctx->lock);
-	WARN_ON_ONCE(mtree_store_range(&ctx->regions, old->pgoff,
-				       old->pgoff + old->nr_pages - 1, new,
-				       WXP_GFP));
-}
-
 /* Nobody finds it any more; what it hides comes out again. */
 static void wxp_unlink_region(struct wxp_ctx *ctx, struct wxp_region *region)
 {
@@ -311,7 +319,7 @@ static void wxp_unlink_region(struct wxp_ctx *ctx, struct wxp_region *region)
 	} else if (region->older) {
 		wxp_replace_region(ctx, region, region->older);
 	} else {
-		mtree_erase(&ctx->regions, region->pgoff);
+		wxp_replace_region(ctx, region, NULL);
 	}
 }
 
