@@ -28,18 +28,28 @@ static inline void wxp_sync_icache(unsigned long start, unsigned long end)
 {
 }
 #elif defined(CONFIG_ARM64)
+#include <asm/cpufeature.h>
+
 #define WXP_TRAPS	0xd4200000d4200000ull	/* brk #0 */
 
 /*
  * Cleans and invalidates to the point of unification, which reaches all
- * processors; but each has to execute an ISB before it runs what was written.
+ * processors. A VIPT instruction cache may hold the old bytes under users'
+ * addresses, which an invalidation by the kernel's does not find: all of it
+ * goes, as in the core's sync_icache_aliases(), which is not exported.
+ *
+ * Each processor has to execute an ISB, too, before it runs what was written.
  * The caller does on its return to user space; for other threads that is up to
  * the user, as with any other code (flush_icache_range() would interrupt all
  * processors for it).
  */
 static inline void wxp_sync_icache(unsigned long start, unsigned long end)
 {
+	u64 ctr = read_sanitised_ftr_reg(SYS_CTR_EL0);
+
 	caches_clean_inval_pou(start, end);
+	if (SYS_FIELD_GET(CTR_EL0, L1Ip, ctr) != CTR_EL0_L1Ip_PIPT)
+		icache_inval_all_pou();
 }
 #else
 #error "wxpool: what is a trap instruction here, and how are caches synchronised?"
