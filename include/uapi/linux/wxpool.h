@@ -77,9 +77,10 @@
  *   io_uring buffer, I/O in flight. Try again once it is dropped.
  * - EEXIST: a page or line of the range is in use.
  * - EFAULT: the structure, the vector or a source of WXPOOL_IOC_INSTALL is not
- *   readable, or a structure with outputs is not writable memory. (One that lies
- *   in pages which the call itself seals, frees or maps over cannot receive the
- *   results: then the operation was done.)
+ *   readable, or a structure with outputs is not writable memory. (One that
+ *   ceases to be while the call is on its way, be it that the call itself seals,
+ *   frees or maps over its pages, cannot receive the results: then the operation
+ *   was done.)
  * - EINTR: a fatal signal arrived.
  * - EINVAL: malformed: a misaligned or empty range, pool 0, an unknown flag
  *   or protection, a non-zero reserved field, more than WXPOOL_MAX_RANGES
