@@ -74,8 +74,9 @@ static inline void wxp_uring_prep_protect(struct io_uring_sqe *sqe, int fd, stru
  * @vec: what goes where
  *
  * The code may run once the completion was seen, under the same rules as with
- * wxp_install(). What wxp_install_prepare() filled in is passed to
- * wxp_install_done() with the completion's @res then.
+ * wxp_install(); but on arm64, where the thread did not make a system call since,
+ * it executes an ISB first. What wxp_install_prepare() filled in is passed to
+ * wxp_install_done() with the completion's @res then, which does that.
  */
 static inline void wxp_uring_prep_install(struct io_uring_sqe *sqe, int fd, struct wxpool_vec *vec)
 {

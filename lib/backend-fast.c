@@ -37,10 +37,12 @@ static int fast_seal(struct wxp *w, struct pool *pool, struct run **runs, unsign
 {
 	unsigned int i;
 
-	(void)w;
 	(void)pool;
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
+		if (runs[i]->prot == WXP_RX)
+			sync_icache(page_addr(w, runs[i]->page), run_bytes(w, runs[i]));
 		runs[i]->state = RUN_DONE;
+	}
 	return 0;
 }
 
@@ -53,10 +55,12 @@ static void discard_runs(struct wxp *w, const struct run *run)
 /* What lines hold that are not installed. */
 static void fast_fill(char *start, size_t size, enum wxp_prot prot)
 {
-	if (prot == WXP_RX)
-		fill_traps(start, size);
-	else
+	if (prot != WXP_RX) {
 		memset(start, 0, size);
+		return;
+	}
+	fill_traps(start, size);
+	sync_icache(start, size);
 }
 
 static int fast_drop(struct wxp *w, struct pool *pool)
@@ -81,7 +85,7 @@ static int fast_drop(struct wxp *w, struct pool *pool)
 static int fast_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot)
 {
 	if (prot == WXP_RX)
-		fill_traps(page_addr(w, page), nr * w->page_size);
+		fast_fill(page_addr(w, page), nr * w->page_size, prot);
 	return 0;
 }
 
@@ -100,7 +104,7 @@ static int fast_install(struct wxp *w, struct pool *pool, struct wxpool_range *r
 	for (i = 0; i < nr; i++) {
 		to = w->base + ranges[i].offset;
 		memcpy(to, (void *)(uintptr_t)ranges[i].addr, ranges[i].length);
-		__builtin___clear_cache(to, to + ranges[i].length);
+		sync_icache(to, ranges[i].length);
 	}
 	return 0;
 }

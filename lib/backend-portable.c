@@ -70,6 +70,8 @@ static int portable_seal(struct wxp *w, struct pool *pool, struct run **runs, un
 				     runs[i]->prot == WXP_RX ? PROT_READ | PROT_EXEC : PROT_READ);
 		if (ret)
 			return ret == -EACCES ? -EPERM : ret;
+		if (runs[i]->prot == WXP_RX)
+			sync_icache(page_addr(w, runs[i]->page), run_bytes(w, runs[i]));
 		runs[i]->state = RUN_DONE;
 	}
 	return 0;
@@ -122,6 +124,16 @@ static int fill_lines(struct wxp *w, size_t offset, size_t size, enum wxp_prot p
 	return 0;
 }
 
+/* The same for lines that may hold code, at addresses where it ran. */
+static int empty_lines(struct wxp *w, size_t offset, size_t size, enum wxp_prot prot)
+{
+	int ret = fill_lines(w, offset, size, prot);
+
+	if (!ret && prot == WXP_RX)
+		sync_icache(w->base + offset, size);
+	return ret;
+}
+
 static int portable_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot)
 {
 	size_t offset = page * w->page_size, size = nr * w->page_size;
@@ -161,7 +173,7 @@ static int write_range(struct wxp *w, const struct wxpool_range *r)
 			return ret < 0 ? -errno : -ENOMEM;
 		done += (size_t)ret;
 	}
-	__builtin___clear_cache(w->base + r->offset, w->base + r->offset + r->length);
+	sync_icache(w->base + r->offset, r->length);
 	return 0;
 }
 
@@ -177,8 +189,8 @@ static int portable_install(struct wxp *w, struct pool *pool, struct wxpool_rang
 	if (!ret)
 		return 0;
 	while (i--)
-		fill_lines(w, ranges[i].offset, round_up(ranges[i].length, WXP_LINE),
-			   ranges[i].prot == WXPOOL_PROT_X ? WXP_RX : WXP_R);
+		empty_lines(w, ranges[i].offset, round_up(ranges[i].length, WXP_LINE),
+			    ranges[i].prot == WXPOOL_PROT_X ? WXP_RX : WXP_R);
 	return ret;
 }
 
@@ -190,8 +202,8 @@ static int drop_spans(struct wxp *w, const struct pool *pool)
 
 	while (!ret && spans_next(w, &line, &zone, &rel, &nr))
 		if (zone->prot != WXP_RW && bits_any(zone->live, rel, nr))
-			ret = fill_lines(w, (size_t)(zone->start + rel) * WXP_LINE,
-					 (size_t)nr * WXP_LINE, zone->prot);
+			ret = empty_lines(w, (size_t)(zone->start + rel) * WXP_LINE,
+					  (size_t)nr * WXP_LINE, zone->prot);
 	return ret;
 }
 

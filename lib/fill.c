@@ -34,16 +34,23 @@ void run_push(struct run **list, struct run *run)
 	*list = run;
 }
 
-/* What nobody writes in an executable page must not run. */
+/*
+ * What nobody writes in an executable page must not run: the instruction that the
+ * device uses too. An arm64 one may be filled in by two calls, of which each has
+ * a part.
+ */
 void fill_traps(char *start, size_t size)
 {
-#ifdef __aarch64__
-	uint32_t *word = (uint32_t *)round_up((uintptr_t)start, 4);
-
-	for (; (char *)(word + 1) <= start + size; word++)
-		*word = 0xd4200000;		/* brk #0 */
-#else
+#if defined(__x86_64__)
 	memset(start, 0xcc, size);		/* int3 */
+#elif defined(__aarch64__)
+	static const char brk[4] = { 0x00, 0x00, 0x20, (char)0xd4 };
+	size_t i;
+
+	for (i = 0; i < size; i++)
+		start[i] = brk[(uintptr_t)(start + i) % 4];
+#else
+#error "what is a trap instruction here?"
 #endif
 }
 

@@ -274,6 +274,17 @@ WXP_EXPORT int wxp_install_prepare(struct wxp *w, uint32_t id, const struct wxp_
 	return ret;
 }
 
+/*
+ * A system call returns with all processor state fresh; a completion may be read
+ * from memory without one, and then on arm64 the thread has to see to it.
+ */
+static void sync_this_thread(void)
+{
+#ifdef __aarch64__
+	__asm__ volatile("isb" : : : "memory");
+#endif
+}
+
 WXP_EXPORT int wxp_install_done(struct wxp *w, const struct wxpool_vec *vec, int result)
 {
 	int ret = wxp_enter(w);
@@ -282,6 +293,7 @@ WXP_EXPORT int wxp_install_done(struct wxp *w, const struct wxpool_vec *vec, int
 		return ret;
 	ret = vec && result <= 0 ? install_done(w, vec, result) : -EINVAL;
 	wxp_leave(w);
+	sync_this_thread();
 	return ret;
 }
 

@@ -44,6 +44,25 @@ static inline size_t min_size(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
+/*
+ * To be called once code was stored at @start, or through another mapping of the
+ * same memory, and before it runs at @start, where it can be read by now. The
+ * kernel backend has it done by the device and by the system's first executable
+ * mapping of a page.
+ *
+ * On arm64, unless CTR_EL0 says that caches follow stores (IDC, DIC): clean the
+ * data cache to the point of unification (DC CVAU), DSB, invalidate the
+ * instruction cache (IC IVAU), DSB, ISB. Data caches are as if physically
+ * indexed, so that any mapping's address cleans them; instruction caches may be
+ * virtually indexed, so that it must be the address where the code will run.
+ * Both reach all processors, but the ISB is this thread's own: others are up to
+ * wxp_sync_cores().
+ */
+static inline void sync_icache(char *start, size_t size)
+{
+	__builtin___clear_cache(start, start + size);
+}
+
 /* bits.c: ranges of bitmaps. Those within one word, which most are, are inline. */
 void bits_set_many(uint64_t *words, uint32_t i, uint32_t nr);
 void bits_clear_many(uint64_t *words, uint32_t i, uint32_t nr);

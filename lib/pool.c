@@ -269,12 +269,8 @@ static unsigned int collect(struct wxp *w, const struct pool *pool)
 
 static void finish_run(struct wxp *w, struct bin *bin, struct run *run)
 {
-	char *start = page_addr(w, run->page);
-
 	w->pages_open -= run->nr;
 	w->pages[run->prot] += run->nr;
-	if (run->prot == WXP_RX)
-		__builtin___clear_cache(start, start + run_bytes(w, run));
 	run_push(&bin->done, run);
 }
 
