@@ -65,9 +65,22 @@ enum wxp_prot {
  *	each one huge page where the system has one, and those are kept until
  *	the context is closed or its window is full. Pools from WXP_POOL_OWN up
  *	are the library's own then. The window has at least 16 MiB
+ * @WXP_MSEAL: code and read-only data, once protected or installed, cannot be
+ *	unmapped, moved or mapped over by the process, wxp_close() included:
+ *	their addresses stay taken until it ends. Those of wxp_place() are used
+ *	again for other spans, those of wxp_alloc() for nothing. Needs Linux 6.10
+ * @WXP_PKEY: memory of wxp_alloc() that is not protected yet, R and RX, can be
+ *	written only between wxp_write_begin() and wxp_write_end(), and only by
+ *	the thread that called these. Takes one of the process's protection keys
+ * @WXP_IF_POSSIBLE: leave those two out where they cannot be had;
+ *	wxp_get_flags() tells. Without it wxp_open() insists on them, and so on
+ *	the kernel backend
  */
 enum wxp_flags {
 	WXP_HUGE = 1,
+	WXP_MSEAL = 2,
+	WXP_PKEY = 4,
+	WXP_IF_POSSIBLE = 8,
 };
 
 /** With WXP_HUGE, pools from this number up are -EINVAL. */
@@ -165,6 +178,8 @@ struct wxp_item {
  * @pages_packed: pages that hold any of @lines
  * @pages_huge: pages that are part of huge ones now (kernel)
  * @bytes_cached: writable memory of freed pools that is kept for reuse
+ * @bytes_spent: address space of the window that freed pools have used up
+ *	(WXP_MSEAL)
  *
  * The fields from @spans on were added later: a caller's @size without them
  * is fine.
@@ -189,6 +204,7 @@ struct wxp_stats {
 	uint64_t pages_packed;
 	uint64_t pages_huge;
 	uint64_t bytes_cached;
+	uint64_t bytes_spent;
 };
 
 /**
@@ -201,7 +217,9 @@ struct wxp_stats {
  * -ENOENT (no /dev/wxpool: the module is not loaded), -EACCES (no permission
  * on it), -EPERM (/dev is mounted noexec, or a security policy refuses
  * executable memory), -EPROTO (the module speaks another version), -EMFILE,
- * -ENFILE (too many open files), -ENOMEM, -ENOSYS (Linux before 4.14).
+ * -ENFILE (too many open files), -ENOMEM, -ENOSYS (Linux before 4.14, or no
+ * mseal() or protection key), -EOPNOTSUPP (WXP_MSEAL or WXP_PKEY with another
+ * backend than the kernel).
  */
 int wxp_open(struct wxp **wxp, const struct wxp_options *opts);
 
@@ -211,12 +229,16 @@ int wxp_open(struct wxp **wxp, const struct wxp_options *opts);
  *
  * Code of the context must not run any more in this process. In a child made
  * by fork() it releases what the child inherited, and the parent does not
- * notice.
+ * notice. With WXP_MSEAL the addresses of protected memory stay taken, but the
+ * memory itself goes back to the system.
  */
 void wxp_close(struct wxp *wxp);
 
 /** wxp_get_backend() - the backend in use, never AUTO */
 enum wxp_backend wxp_get_backend(const struct wxp *wxp);
+
+/** wxp_get_flags() - the options in effect: without what WXP_IF_POSSIBLE left out */
+unsigned int wxp_get_flags(const struct wxp *wxp);
 
 /** wxp_backend_name() - "kernel", "portable", "fast" or "auto" */
 const char *wxp_backend_name(enum wxp_backend backend);
@@ -275,6 +297,31 @@ int wxp_alloc(struct wxp *wxp, uint32_t pool, size_t size, size_t align,
  * does the rest.
  */
 int wxp_protect(struct wxp *wxp, uint32_t pool);
+
+/**
+ * wxp_write_begin() - let this thread store in unprotected memory
+ * @wxp: the context, opened with WXP_PKEY; without it, nothing happens
+ *
+ * For all R and RX memory of the context that wxp_alloc() gave and
+ * wxp_protect() did not protect yet. A store to it outside is SIGSEGV. The
+ * right is the thread's own; a thread that it starts inherits it, and a signal
+ * handler does not have it. (One that leaves by siglongjmp() leaves its thread
+ * without.) Beginning twice is as once.
+ *
+ * Return: 0, or -EINVAL, -EXDEV (after fork).
+ */
+int wxp_write_begin(struct wxp *wxp);
+
+/**
+ * wxp_write_end() - let this thread only read unprotected memory
+ * @wxp: the context
+ *
+ * Threads that were there before wxp_open() can read it once they have called
+ * this. Without WXP_PKEY, nothing happens.
+ *
+ * Return: 0, or -EINVAL, -EXDEV (after fork).
+ */
+int wxp_write_end(struct wxp *wxp);
 
 /**
  * wxp_place() - find places for a whole module, to be installed
@@ -380,7 +427,7 @@ int wxp_install_prepare(struct wxp *wxp, uint32_t pool, const struct wxp_piece *
 			size_t nr, struct wxpool_vec *vec, struct wxpool_range *ranges);
 
 /**
- * wxp_install_done() - tell the result of a prepared install
+ * wxp_install_done() - tell the result of a prepared install; then it may run
  * @wxp: the context
  * @vec: what wxp_install_prepare() filled in, with its ranges, unchanged
  * @result: the completion's result: 0 or a negative errno; or any negative

@@ -81,6 +81,8 @@ static int kernel_open(struct wxp *w)
 	ret = check_version(w);
 	if (!ret)
 		ret = check_exec(w);
+	if (!ret)
+		ret = guard_open(w);
 	if (ret)
 		close(w->fd);
 	return ret;
@@ -183,6 +185,23 @@ static int finish_grant(struct wxp *w, struct pool *pool, struct run **runs, uns
 	return ret;
 }
 
+/*
+ * Views with a key are made before their pages, as long as there is nothing that
+ * another thread could store to.
+ */
+static int map_locked(struct wxp *w, struct run **runs, unsigned int nr)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < nr && !ret; i++) {
+		ret = map_view(w, runs[i], PROT_READ | PROT_WRITE);
+		if (!ret)
+			ret = guard_lock(w, runs[i]->page, runs[i]->nr);
+	}
+	return ret;
+}
+
 static int kernel_grant(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
 {
 	struct wxpool_vec vec;
@@ -192,6 +211,13 @@ static int kernel_grant(struct wxp *w, struct pool *pool, struct run **runs, uns
 	vec_init(w, &vec, pool);
 	for (i = 0; i < nr; i++)
 		add_range(w, &vec, runs[i], 0);
+	if (w->key >= 0) {
+		ret = map_locked(w, runs, nr);
+		if (ret)
+			return ret;
+		for (i = 0; i < vec.nr_ranges; i++)
+			w->ranges[i].addr = 0;
+	}
 	ret = device_call(w, WXPOOL_IOC_ALLOC, &vec);
 	if (!ret && vec.map_error)
 		ret = finish_grant(w, pool, runs, nr);
@@ -205,22 +231,30 @@ static int kernel_unstick(struct wxp *w, struct run *run)
 	return map_view(w, run, PROT_READ | PROT_WRITE);
 }
 
-/* Maps what is sealed, but lacks its view. */
+static int kernel_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot)
+{
+	int ret = map_pages(w, page, nr, prot == WXP_RX ? PROT_READ | PROT_EXEC : PROT_READ);
+
+	if (!ret)
+		ret = guard_fix(w, page, nr);
+	return ret == -EACCES ? -EPERM : ret;
+}
+
+/* Maps what is sealed, but lacks its view, and has the views stay. */
 static int finish_seal(struct wxp *w, struct run **runs, unsigned int nr)
 {
 	unsigned int i;
-	int ret;
+	int ret = 0;
 
-	for (i = 0; i < nr; i++) {
-		if (runs[i]->state != RUN_SEALED)
-			continue;
-		ret = map_view(w, runs[i],
-			       runs[i]->prot == WXP_RX ? PROT_READ | PROT_EXEC : PROT_READ);
-		if (ret)
-			return ret == -EACCES ? -EPERM : ret;
-		runs[i]->state = RUN_DONE;
+	for (i = 0; i < nr && !ret; i++) {
+		if (runs[i]->state == RUN_SEALED)
+			ret = kernel_view(w, runs[i]->page, runs[i]->nr, runs[i]->prot);
+		else
+			ret = guard_fix(w, runs[i]->page, runs[i]->nr);
+		if (!ret)
+			runs[i]->state = RUN_DONE;
 	}
-	return 0;
+	return ret;
 }
 
 static int kernel_seal(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
@@ -240,7 +274,7 @@ static int kernel_seal(struct wxp *w, struct pool *pool, struct run **runs, unsi
 	}
 	for (i = 0; i < nr; i++)
 		if (runs[i]->state == RUN_OPEN)
-			runs[i]->state = vec.map_error ? RUN_SEALED : RUN_DONE;
+			runs[i]->state = vec.map_error ? RUN_SEALED : RUN_VIEWED;
 	return finish_seal(w, runs, nr);
 }
 
@@ -331,13 +365,6 @@ static int kernel_freeze(struct wxp *w)
 	struct wxpool_freeze arg = { .size = sizeof(arg) };
 
 	return device_call(w, WXPOOL_IOC_FREEZE, &arg);
-}
-
-static int kernel_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot)
-{
-	int ret = map_pages(w, page, nr, prot == WXP_RX ? PROT_READ | PROT_EXEC : PROT_READ);
-
-	return ret == -EACCES ? -EPERM : ret;
 }
 
 static int kernel_install(struct wxp *w, struct pool *pool, struct wxpool_range *ranges,

@@ -35,6 +35,11 @@ WXP_EXPORT enum wxp_backend wxp_get_backend(const struct wxp *w)
 	return w->backend;
 }
 
+WXP_EXPORT unsigned int wxp_get_flags(const struct wxp *w)
+{
+	return w->flags & ~WXP_IF_POSSIBLE;
+}
+
 WXP_EXPORT void wxp_get_window(const struct wxp *w, void **base, size_t *size)
 {
 	*base = w->base;
@@ -89,7 +94,9 @@ static int read_options(const struct wxp_options *in, struct wxp_options *opts)
 		opts->window = DEFAULT_WINDOW;
 	if (opts->window > MAX_WINDOW || opts->window % WINDOW_UNIT)
 		return -EINVAL;
-	if (opts->flags & ~WXP_HUGE || (opts->flags && opts->window < HUGE_WINDOW))
+	if (opts->flags & ~(WXP_HUGE | GUARDS | WXP_IF_POSSIBLE))
+		return -EINVAL;
+	if (opts->flags & WXP_HUGE && opts->window < HUGE_WINDOW)
 		return -EINVAL;
 	return (unsigned int)opts->backend > WXP_BACKEND_FAST ? -EINVAL : 0;
 }
@@ -117,6 +124,12 @@ static int open_with(struct wxp *w, enum wxp_backend backend)
 	w->ops = backends[backend];
 	w->fd = -1;
 	w->memfd = -1;
+	w->key = -1;
+	if (backend != WXP_BACKEND_KERNEL) {
+		if (guard_insists(w))
+			return -EOPNOTSUPP;
+		w->flags &= ~GUARDS;
+	}
 	return w->ops->open(w);
 }
 
@@ -127,6 +140,8 @@ static int open_backend(struct wxp *w, enum wxp_backend backend)
 	if (backend != WXP_BACKEND_AUTO)
 		return open_with(w, backend);
 	ret = open_with(w, WXP_BACKEND_KERNEL);
+	if (guard_insists(w))
+		return ret;
 	/* Only where there is no usable device, not where memory is short. */
 	if (ret == -ENOENT || ret == -EACCES || ret == -EPERM || ret == -EPROTO)
 		ret = open_with(w, WXP_BACKEND_PORTABLE);
@@ -244,6 +259,7 @@ static void destroy(struct wxp *w)
 	zones_destroy(w);
 	space_exit(&w->space);
 	cache_close(w);
+	guard_close(w);
 	alive_close(w);
 	free(w);
 }
@@ -270,7 +286,7 @@ WXP_EXPORT void wxp_close(struct wxp *w)
 		close_forked(w);
 		return;
 	}
-	munmap(w->base, w->size);
+	window_unmap(w);
 	w->ops->close(w, false);
 	ring_close(w, false);
 	pthread_mutex_destroy(&w->lock);

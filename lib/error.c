@@ -34,12 +34,15 @@ static const struct {
 	{ EFAULT, "a source of the install is not readable memory" },
 	{ EROFS, "the context is frozen: no more code from now on, but what is there runs and can be "
 		 "freed" },
-	{ EOPNOTSUPP, "only the kernel backend has a device: run 'modprobe wxpool'" },
+	{ EOPNOTSUPP, "only the kernel backend has a device, WXP_MSEAL and WXP_PKEY: run "
+		      "'modprobe wxpool'" },
 	{ EXDEV, "the context belongs to the parent process: open a new one after fork()" },
 	{ EMFILE, "too many open files in this process: see 'ulimit -n'" },
 	{ ENFILE, "too many open files in the system: see fs.file-max" },
-	{ ENOSYS, "the kernel is too old, or does not offer this: Linux 4.14 or newer is needed, 4.16 "
-		  "for wxp_sync_cores()" },
+	{ ENOSYS, "the system does not offer this: Linux 4.14 or newer is needed, 4.16 for "
+		  "wxp_sync_cores(), 6.10 for WXP_MSEAL, and for WXP_PKEY a processor with "
+		  "protection keys ('ospke' in /proc/cpuinfo) of which one is left; add "
+		  "WXP_IF_POSSIBLE to do without" },
 };
 
 WXP_EXPORT const char *wxp_strerror(int err)

@@ -138,6 +138,7 @@ enum run_state {
 	RUN_OPEN,	/* writable */
 	RUN_STUCK,	/* the device granted it, but the view is missing */
 	RUN_SEALED,	/* the device sealed it, but the view is missing */
+	RUN_VIEWED,	/* has its view, which can still be changed */
 	RUN_DONE,	/* has its final protection */
 };
 
@@ -298,6 +299,7 @@ struct wxp {
 	unsigned int flags;
 	int fd;				/* -1 without a device */
 	int memfd;			/* of the portable backend's zones, or -1 */
+	int key;			/* of writable views, or -1 */
 	const volatile uint32_t *alive;	/* 0 in a child: the page is wiped */
 
 	pthread_mutex_t lock;		/* guards all that follows */
@@ -307,6 +309,8 @@ struct wxp {
 		uint32_t page, nr;
 	} spares[NR_PROTS];		/* the run freed last, not in @space yet */
 	uint32_t rw_start;		/* pages from here on are RW memory */
+	uint64_t *fixed;		/* pages with views that stay for good, or NULL */
+	uint64_t spent;			/* those of freed pools */
 	struct cache cache;
 	struct area areas[NR_PROTS];
 	struct zone **zones;		/* by unit of the window */
@@ -415,6 +419,7 @@ static inline int check_request(const struct wxp *w, size_t size, size_t *align,
 /* window.c */
 int window_open(struct wxp *w);
 void window_close(struct wxp *w);
+void window_unmap(struct wxp *w);
 uint32_t window_find(struct wxp *w, enum wxp_prot prot, uint32_t nr);
 uint32_t window_find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr);
 void window_give(struct wxp *w, enum wxp_prot prot, uint32_t page, uint32_t nr);
@@ -461,6 +466,28 @@ bool spans_next(const struct wxp *w, uint32_t *line, struct zone **zone, uint32_
 		uint32_t *nr);
 void spans_drop(struct wxp *w, struct pool *pool);
 void spans_keep_huge(struct wxp *w, const struct pool *pool);
+
+/* guard.c */
+int guard_open(struct wxp *w);
+void guard_close(struct wxp *w);
+int guard_fix(struct wxp *w, uint32_t page, uint32_t nr);
+int guard_lock(struct wxp *w, uint32_t page, uint32_t nr);
+int guard_enter(const struct wxp *w);
+void guard_leave(const struct wxp *w, int rights);
+
+/* What is asked of the kernel backend, and must not be had by half. */
+#define GUARDS		(WXP_MSEAL | WXP_PKEY)
+
+static inline bool guard_insists(const struct wxp *w)
+{
+	return w->flags & GUARDS && !(w->flags & WXP_IF_POSSIBLE);
+}
+
+/* Whether the view of a page can never be replaced. */
+static inline bool is_fixed(const struct wxp *w, uint32_t page)
+{
+	return w->fixed && bit_test(w->fixed, page);
+}
 
 /* install.c */
 int install_locked(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, size_t nr);

@@ -264,7 +264,7 @@ bool zones_reclaim(struct wxp *w)
 		cut_drop(w, &w->areas[prot]);
 		quick_drop(w, &w->areas[prot]);
 		for (p = &w->areas[prot].zones; (zone = *p);) {
-			if (zone->nr_held) {
+			if (zone->nr_held || is_fixed(w, zone->page)) {
 				p = &zone->next;
 				continue;
 			}

@@ -230,8 +230,8 @@ WXP_EXPORT int wxp_alloc(struct wxp *w, uint32_t id, size_t size, size_t align,
 			 enum wxp_prot prot, void **ptr)
 {
 	struct demand d = { .prot = prot, .size = size };
+	int ret = wxp_enter_change(w), rights;
 	struct pool *pool;
-	int ret = wxp_enter_change(w);
 
 	if (ret)
 		return ret;
@@ -242,7 +242,9 @@ WXP_EXPORT int wxp_alloc(struct wxp *w, uint32_t id, size_t size, size_t align,
 	ret = pool_get_regions(w, id, &pool);
 	if (ret)
 		goto out;
+	rights = guard_enter(w);
 	ret = alloc_locked(w, pool, &d);
+	guard_leave(w, rights);
 	if (ret)
 		pool_put(w, pool);
 	else
@@ -319,13 +321,15 @@ static int protect_locked(struct wxp *w, struct pool *pool)
 
 WXP_EXPORT int wxp_protect(struct wxp *w, uint32_t id)
 {
+	int ret = wxp_enter_change(w), rights;
 	struct pool *pool;
-	int ret = wxp_enter_change(w);
 
 	if (ret)
 		return ret;
+	rights = guard_enter(w);
 	pool = pool_find(w, id);
 	ret = pool ? protect_locked(w, pool) : -ENOENT;
+	guard_leave(w, rights);
 	wxp_leave(w);
 	return ret;
 }

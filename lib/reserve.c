@@ -153,8 +153,8 @@ static int reserve_locked(struct wxp *w, uint32_t id, struct reservation *r)
 
 WXP_EXPORT int wxp_reserve(struct wxp *w, uint32_t id, const struct wxp_request *reqs, size_t nr)
 {
+	int ret = wxp_enter_change(w), rights;
 	struct reservation *r = NULL;
-	int ret = wxp_enter_change(w);
 
 	if (ret)
 		return ret;
@@ -163,7 +163,9 @@ WXP_EXPORT int wxp_reserve(struct wxp *w, uint32_t id, const struct wxp_request 
 		r = log_requests(w, reqs, nr, &ret);
 	if (r) {
 		r = join_equal(r);
+		rights = guard_enter(w);
 		ret = reserve_locked(w, id, r);
+		guard_leave(w, rights);
 		if (ret)
 			free(r);
 	}

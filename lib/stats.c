@@ -75,6 +75,7 @@ static void fill_stats(struct wxp *w, struct wxp_stats *s)
 	s->pages_packed = count_packed(w);
 	s->pages_huge = w->ops->huge ? w->ops->huge(w) : 0;
 	s->bytes_cached = w->cache.nr * w->page_size;
+	s->bytes_spent = w->spent * w->page_size;
 }
 
 /* A caller of the first version has fewer fields, one of a later version more. */

@@ -19,7 +19,7 @@
 #include "internal.h"
 
 #define BASE_ALIGN	(2ul << 20)	/* so that huge pages are possible */
-#define RW_STEP		(1ul << 20)
+#define RW_STEP		256		/* pages */
 #define RW_SHARE	16		/* a step is at most this part of the window */
 
 /* Replaces what is mapped at the pages by new anonymous memory. */
@@ -51,7 +51,7 @@ void window_discard(struct wxp *w, uint32_t page, uint32_t nr)
 static bool rw_grow(struct wxp *w, uint32_t nr)
 {
 	uint32_t want = nr - space_run(&w->space, w->rw_start, nr);
-	uint32_t step = (uint32_t)min_size(RW_STEP / w->page_size, w->nr_pages / RW_SHARE);
+	uint32_t step = (uint32_t)min_size(RW_STEP, w->nr_pages / RW_SHARE);
 
 	if (step < want || step > w->rw_start ||
 	    space_run(&w->space, w->rw_start - step, step) < step)
@@ -101,12 +101,16 @@ uint32_t window_find(struct wxp *w, enum wxp_prot prot, uint32_t nr)
 /*
  * Takes back a run. The last one of each protection waits for the next that is
  * of its size, as with one module after the other, which spares two updates of
- * the tree.
+ * the tree. Nothing else can be mapped where a view stays for good.
  */
 void window_give(struct wxp *w, enum wxp_prot prot, uint32_t page, uint32_t nr)
 {
 	struct spare *s = &w->spares[prot];
 
+	if (is_fixed(w, page)) {
+		w->spent += nr;
+		return;
+	}
 	space_give(&w->space, s->page, s->nr);
 	*s = (struct spare){ page, nr };
 }
@@ -235,6 +239,23 @@ int window_open(struct wxp *w)
 	if (ret)
 		space_exit(&w->space);
 	return ret;
+}
+
+/* All but the views that stay for good. */
+void window_unmap(struct wxp *w)
+{
+	uint32_t page = 0, end;
+
+	while (w->fixed && page < w->nr_pages) {
+		for (end = page; end < w->nr_pages && !is_fixed(w, end);)
+			end++;
+		if (end > page)
+			munmap(page_addr(w, page), (end - page) * w->page_size);
+		for (page = end; page < w->nr_pages && is_fixed(w, page);)
+			page++;
+	}
+	if (!w->fixed)
+		munmap(w->base, w->size);
 }
 
 void window_close(struct wxp *w)

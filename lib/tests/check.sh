@@ -11,6 +11,10 @@ O=${O:-$here/../../build}
 
 for b in portable fast; do
 	tap_run "$b" env WXPOOL_BACKEND=$b "$O/lib/tests/unit"
+	for page in 16384 65536; do
+		tap_run "$b, pages of $page" env WXPOOL_BACKEND=$b WXPOOL_TEST_PAGE=$page \
+			"$O/lib/tests/unit"
+	done
 	for t in unit fault; do
 		tap_run "$b, sanitized $t" env WXPOOL_BACKEND=$b "$O/lib-sanitize/tests/$t"
 	done

@@ -34,11 +34,18 @@ int __wrap_munmap(void *addr, size_t len);
 int __wrap_memfd_create(const char *name, unsigned int flags);
 int __wrap_ftruncate(int fd, off_t len);
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t len);
+long __real_syscall(long nr, ...);
+int __real_pkey_alloc(unsigned int flags, unsigned int rights);
+int __real_pkey_mprotect(void *addr, size_t len, int prot, int key);
+long __wrap_syscall(long nr, ...);
+int __wrap_pkey_alloc(unsigned int flags, unsigned int rights);
+int __wrap_pkey_mprotect(void *addr, size_t len, int prot, int key);
 ssize_t __wrap_pwrite(int fd, const void *buf, size_t size, off_t offset);
 
 static struct {
 	int countdown;		/* this call from now on fails, 0: none */
 	bool no_views;		/* as at the limit of mappings */
+	bool no_guards;		/* as where there is no mseal() and no key */
 	uint64_t syscalls, allocs, protects, frees, installs;
 } inject;
 
@@ -156,9 +163,45 @@ int __wrap_ioctl(int fd, unsigned long op, ...)
 	return fails() ? -1 : __real_ioctl(fd, op, arg);
 }
 
+/* Only mseal() is called this way. */
+long __wrap_syscall(long nr, ...)
+{
+	unsigned long addr, len, flags;
+	va_list args;
+
+	va_start(args, nr);
+	addr = va_arg(args, unsigned long);
+	len = va_arg(args, unsigned long);
+	flags = va_arg(args, unsigned long);
+	va_end(args);
+	inject.syscalls++;
+	if (inject.no_guards) {
+		errno = ENOSYS;
+		return -1;
+	}
+	return fails() ? -1 : __real_syscall(nr, addr, len, flags);
+}
+
+int __wrap_pkey_alloc(unsigned int flags, unsigned int rights)
+{
+	inject.syscalls++;
+	if (inject.no_guards) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return fails() ? -1 : __real_pkey_alloc(flags, rights);
+}
+
+int __wrap_pkey_mprotect(void *addr, size_t len, int prot, int key)
+{
+	inject.syscalls++;
+	return fails() ? -1 : __real_pkey_mprotect(addr, len, prot, key);
+}
+
 /* What a call looks like to the runner: it can be made again. */
 struct state {
 	struct wxp *w;
+	unsigned int flags;
 	uint32_t step;
 	char *p[8];
 	struct wxp_span spans[4];
@@ -167,6 +210,13 @@ struct state {
 static const struct wxp_request module_log[] = {
 	{ CODE_SIZE, 0, WXP_RX }, { 300, 0, WXP_R }, { 5000, 0, WXP_RW },
 };
+
+static int open_state(struct state *s)
+{
+	struct wxp_options opts = { .size = sizeof(opts), .flags = s->flags };
+
+	return wxp_open(&s->w, &opts);
+}
 
 static int alloc(struct state *s, int i, uint32_t pool, size_t size, enum wxp_prot prot)
 {
@@ -177,8 +227,11 @@ static int alloc_code(struct state *s, int i, uint32_t pool, uint32_t value)
 {
 	int ret = alloc(s, i, pool, CODE_SIZE, WXP_RX);
 
-	if (!ret)
+	if (!ret) {
+		CHECK_EQ(wxp_write_begin(s->w), 0);
 		code_write(s->p[i], value);
+		CHECK_EQ(wxp_write_end(s->w), 0);
+	}
 	return ret;
 }
 
@@ -206,7 +259,7 @@ static int install(struct state *s, uint32_t pool, uint32_t value)
 static int do_step(struct state *s)
 {
 	switch (s->step) {
-	case 0: return wxp_open(&s->w, NULL);
+	case 0: return open_state(s);
 	case 1: return alloc_code(s, 0, 1, 10);
 	case 2: return alloc(s, 1, 1, 3 * PAGE, WXP_RX);
 	case 3: return alloc(s, 2, 1, 500, WXP_R);
@@ -277,7 +330,7 @@ static bool try_step(struct state *s)
 	inject.countdown = 0;
 	inject.no_views = false;
 	if (ret < 0) {
-		CHECK_EQ(ret == -EPROTO ? -ENOMEM : ret, -ENOMEM);
+		CHECK(ret == -ENOMEM || (!s->step && (ret == -EPROTO || ret == -ENOSYS)));
 		if (s->step) {
 			after = stats_of(s->w);
 			check_stats(s->w);
@@ -303,13 +356,13 @@ static void finish(struct state *s)
 
 #define LAST_STEP	23
 
-TEST(every_call_fails_once)
+static void fail_every_call(unsigned int flags)
 {
 	int nr, failures = 0;
 	bool used_up = true;
 
 	for (nr = 1; used_up; nr++) {
-		struct state s = { 0 };
+		struct state s = { .flags = flags };
 
 		inject.countdown = nr;
 		while (s.step <= LAST_STEP)
@@ -322,14 +375,67 @@ TEST(every_call_fails_once)
 	CHECK(failures > 10 && nr > 20);
 }
 
-/* At each step: no view can be mapped, then they can again. */
-TEST(limit_of_mappings)
+/* What the machine has of WXP_MSEAL and WXP_PKEY. */
+static unsigned int guards(void)
+{
+	struct state s = { .flags = WXP_MSEAL | WXP_PKEY | WXP_IF_POSSIBLE };
+	unsigned int flags;
+
+	CHECK_EQ(open_state(&s), 0);
+	flags = wxp_get_flags(s.w);
+	wxp_close(s.w);
+	if (!flags)
+		test_skip("neither mseal() nor protection keys with this backend");
+	return flags;
+}
+
+TEST(every_call_fails_once)
+{
+	fail_every_call(0);
+}
+
+TEST(every_call_fails_once_with_guards)
+{
+	fail_every_call(guards());
+}
+
+static int open_without_guards(unsigned int flags, unsigned int *got)
+{
+	struct state s = { .flags = flags };
+	int ret;
+
+	inject.no_guards = true;
+	ret = open_state(&s);
+	inject.no_guards = false;
+	if (!ret) {
+		*got = wxp_get_flags(s.w);
+		CHECK_EQ(alloc_code(&s, 0, 1, 5), 0);
+		CHECK_EQ(wxp_protect(s.w, 1), 0);
+		CHECK_EQ(code_run(s.p[0]), 5);
+		wxp_close(s.w);
+	}
+	return ret;
+}
+
+TEST(guards_that_are_not_there)
+{
+	unsigned int got = ~0u;
+
+	guards();
+	CHECK_EQ(open_without_guards(WXP_MSEAL, &got), -ENOSYS);
+	CHECK_EQ(open_without_guards(WXP_PKEY, &got), -ENOSYS);
+	CHECK_EQ(open_without_guards(WXP_PKEY | WXP_MSEAL, &got), -ENOSYS);
+	CHECK_EQ(open_without_guards(WXP_PKEY | WXP_MSEAL | WXP_IF_POSSIBLE, &got), 0);
+	CHECK_EQ(got, 0);
+}
+
+static void meet_limit_of_mappings(unsigned int flags)
 {
 	uint32_t at;
 	int failures = 0;
 
 	for (at = 0; at <= LAST_STEP; at++) {
-		struct state s = { 0 };
+		struct state s = { .flags = flags };
 
 		while (s.step <= LAST_STEP) {
 			inject.no_views = s.step == at;
@@ -341,10 +447,20 @@ TEST(limit_of_mappings)
 	CHECK(failures > 0);
 }
 
-/* The library counts what it really does. */
-TEST(system_calls_are_counted)
+/* At each step: no view can be mapped, then they can again. */
+TEST(limit_of_mappings)
 {
-	struct state s = { 0 };
+	meet_limit_of_mappings(0);
+}
+
+TEST(limit_of_mappings_with_guards)
+{
+	meet_limit_of_mappings(guards());
+}
+
+static void count_calls(unsigned int flags)
+{
+	struct state s = { .flags = flags };
 	uint64_t start = 0;
 
 	while (s.step <= LAST_STEP) {
@@ -355,6 +471,17 @@ TEST(system_calls_are_counted)
 		CHECK_EQ(stats_of(s.w).syscalls, inject.syscalls - start);
 	}
 	finish(&s);
+}
+
+/* The library counts what it really does. */
+TEST(system_calls_are_counted)
+{
+	count_calls(0);
+}
+
+TEST(system_calls_are_counted_with_guards)
+{
+	count_calls(guards());
 }
 
 /* With a log: one ALLOC, one PROTECT and one FREE for a module of any size. */
@@ -413,12 +540,11 @@ TEST(calls_per_installed_module)
 }
 
 /* The smallest module, with writable data mapped already. */
-TEST(calls_per_module)
+static uint64_t calls_of_module(struct wxp *w)
 {
 	struct wxp_request r[] = { { 8192, 0, WXP_RX }, { 4096, 0, WXP_R }, { 4096, 0, WXP_RW } };
-	struct wxp *w = open_default();
+	uint64_t calls = 0;
 	uint32_t pool, i;
-	uint64_t calls;
 
 	for (pool = 1; pool <= 2; pool++) {
 		calls = stats_of(w).syscalls;
@@ -431,6 +557,24 @@ TEST(calls_per_module)
 	}
 	printf("# %s: %llu system calls to load and unload a module\n",
 	       wxp_backend_name(wxp_get_backend(w)), (unsigned long long)calls);
-	CHECK_EQ(calls, is_kernel(w) ? 3 : is_portable(w) ? 6 : 2);
+	return calls;
+}
+
+TEST(calls_per_module)
+{
+	struct wxp *w = open_default();
+
+	CHECK_EQ(calls_of_module(w), is_kernel(w) ? 3 : is_portable(w) ? 6 : 2);
 	wxp_close(w);
+}
+
+/* Code and constants: sealed once each, and mapped and given the key once each. */
+TEST(calls_per_module_with_guards)
+{
+	struct state s = { .flags = guards() };
+
+	CHECK_EQ(open_state(&s), 0);
+	CHECK_EQ(calls_of_module(s.w),
+		 3 + (s.flags & WXP_MSEAL ? 2 : 0) + (s.flags & WXP_PKEY ? 4 : 0));
+	wxp_close(s.w);
 }

@@ -18,6 +18,7 @@ tap_run "kernel" env WXPOOL_BACKEND=kernel "$tests/unit"
 tap_run "kernel, faults" env WXPOOL_BACKEND=kernel "$tests/fault"
 tap_run "kernel, device" env WXPOOL_BACKEND=kernel "$tests/device"
 tap_run "kernel, io_uring" env WXPOOL_BACKEND=kernel "$tests/uring"
+tap_run "kernel, mseal and keys" env WXPOOL_BACKEND=kernel "$tests/guard"
 for b in portable fast; do
 	tap_run "$b, faults" env WXPOOL_BACKEND=$b "$tests/fault"
 done

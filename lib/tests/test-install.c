@@ -588,7 +588,8 @@ TEST(full_window_of_spans)
 {
 	static const enum wxp_prot prots[] = { WXP_R, WXP_RW, WXP_RX };
 	struct wxp_request r = { 3 * PAGE, 0, WXP_RX };
-	struct wxp *w = open_window(8 * MIB);
+	size_t window = 2048 * PAGE;
+	struct wxp *w = open_window(window);
 	struct wxp_span s;
 	uint32_t nr, i;
 	int k, ret;
@@ -601,10 +602,10 @@ TEST(full_window_of_spans)
 			nr += !ret;
 		} while (!ret);
 		CHECK_EQ(ret, -ENOMEM);
-		CHECK(nr >= 8 * MIB / (3 * PAGE) * 9 / 10);
+		CHECK(nr >= window / (3 * PAGE) * 9 / 10);
 		for (i = 1; i <= nr; i++)
 			CHECK_EQ(wxp_free(w, i), 0);
-		must_alloc(w, 1, 8 * MIB, 0, prots[(k + 1) % 3]);
+		must_alloc(w, 1, window, 0, prots[(k + 1) % 3]);
 		CHECK_EQ(wxp_free(w, 1), 0);
 	}
 	wxp_close(w);

@@ -7,6 +7,26 @@
 
 #include "test.h"
 
+/*
+ * WXPOOL_TEST_PAGE: a larger page size than this machine's, for all of "unit" but
+ * the kernel backend.
+ */
+long __real_sysconf(int name);
+long __wrap_sysconf(int name);
+
+long __wrap_sysconf(int name)
+{
+	static const char *page;
+
+	if (name != _SC_PAGESIZE)
+		return __real_sysconf(name);
+	if (!page)
+		page = getenv("WXPOOL_TEST_PAGE");
+	if (!page)
+		page = "0";
+	return atol(page) ? atol(page) : __real_sysconf(name);
+}
+
 static int open_as(enum wxp_backend backend, unsigned int flags, size_t window, size_t size)
 {
 	struct wxp_options opts = {
@@ -42,7 +62,7 @@ TEST(open_bad_options)
 	CHECK_EQ(wxp_open(NULL, NULL), -EINVAL);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, 0, size - 1), -EINVAL);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, 0, 0), -EINVAL);
-	CHECK_EQ(open_as(WXP_BACKEND_FAST, 2, 0, size), -EINVAL);
+	CHECK_EQ(open_as(WXP_BACKEND_FAST, 16, 0, size), -EINVAL);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, WXP_HUGE, 14 * MIB, size), -EINVAL);
 	CHECK_EQ(open_as((enum wxp_backend)4, 0, 0, size), -EINVAL);
 	CHECK_EQ(open_as((enum wxp_backend)-1, 0, 0, size), -EINVAL);
@@ -53,6 +73,61 @@ TEST(open_bad_options)
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, 2 * MIB, size), 0);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, 0, 2048 * MIB, size), 0);
 	CHECK_EQ(open_as(WXP_BACKEND_FAST, WXP_HUGE, 16 * MIB, size), 0);
+}
+
+static int open_guarded(enum wxp_backend backend, unsigned int flags, struct wxp **w)
+{
+	struct wxp_options opts = { .size = sizeof(opts), .backend = backend, .flags = flags };
+
+	*w = NULL;
+	return wxp_open(w, &opts);
+}
+
+TEST(guards_need_the_kernel_backend)
+{
+	static const unsigned int flags[] = { WXP_MSEAL, WXP_PKEY, WXP_MSEAL | WXP_PKEY };
+	enum wxp_backend b;
+	struct wxp *w;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		for (b = WXP_BACKEND_PORTABLE; b <= WXP_BACKEND_FAST; b++) {
+			CHECK_EQ(open_guarded(b, flags[i], &w), -EOPNOTSUPP);
+			CHECK(!w);
+			CHECK_EQ(open_guarded(b, flags[i] | WXP_IF_POSSIBLE | WXP_HUGE, &w), 0);
+			CHECK_EQ(wxp_get_flags(w), WXP_HUGE);
+			CHECK_EQ(wxp_write_begin(w), 0);
+			CHECK_EQ(wxp_write_end(w), 0);
+			wxp_close(w);
+		}
+	}
+	CHECK_EQ(wxp_write_begin(NULL), -EINVAL);
+	CHECK_EQ(wxp_write_end(NULL), -EINVAL);
+}
+
+/* Insisting on them is insisting on the device: there is no way around it. */
+TEST(guards_do_not_fall_back)
+{
+	unsigned int flags = WXP_MSEAL | WXP_PKEY;
+	struct wxp *w;
+	pid_t pid;
+	int ret;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		unsetenv("WXPOOL_BACKEND");
+		ret = open_guarded(WXP_BACKEND_AUTO, flags, &w);
+		CHILD_CHECK(!ret == !!w);
+		CHILD_CHECK(ret || (is_kernel(w) && wxp_get_flags(w) == flags));
+		wxp_close(w);
+		CHILD_CHECK(open_guarded(WXP_BACKEND_KERNEL, flags, &w) == ret);
+		wxp_close(w);
+		CHILD_CHECK(!open_guarded(WXP_BACKEND_AUTO, flags | WXP_IF_POSSIBLE, &w));
+		CHILD_CHECK(!ret == (wxp_get_flags(w) == flags));
+		_exit(0);
+	}
+	wait_child(pid);
 }
 
 TEST(open_larger_options)
@@ -148,7 +223,8 @@ static void has_word(int err, const char *word)
 TEST(errors_in_words)
 {
 	static const int all[] = { 0, -EINVAL, -ENOENT, -EACCES, -EPERM, -EPROTO, -ENOMEM,
-				   -ENOSPC, -EBUSY, -EXDEV, -EMFILE, -ENFILE, -ENOSYS };
+				   -ENOSPC, -EBUSY, -EXDEV, -EMFILE, -ENFILE, -ENOSYS,
+				   -EOPNOTSUPP };
 	size_t i, j, nr = sizeof(all) / sizeof(all[0]);
 
 	for (i = 0; i < nr; i++) {
@@ -163,6 +239,9 @@ TEST(errors_in_words)
 	has_word(-ENOSPC, "max_pages_per_user");
 	has_word(-EXDEV, "fork");
 	has_word(-ENOMEM, "vm.max_map_count");
+	has_word(-ENOSYS, "6.10 for WXP_MSEAL");
+	has_word(-ENOSYS, "ospke");
+	has_word(-EOPNOTSUPP, "WXP_PKEY");
 	CHECK(!strcmp(wxp_strerror(-9999), "unknown error"));
 	CHECK(!strcmp(wxp_strerror(EINVAL), "unknown error"));
 }

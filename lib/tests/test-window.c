@@ -19,8 +19,8 @@ static uint32_t fill_up(struct wxp *w, uint32_t first, enum wxp_prot prot)
 
 TEST(full_window_can_be_used_again)
 {
-	struct wxp *w = open_window(2 * MIB);
-	uint32_t pages = (uint32_t)(2 * MIB / PAGE), i;
+	uint32_t pages = 512, i;
+	struct wxp *w = open_window(pages * PAGE);
 	struct wxp_stats before, after;
 	int k;
 	void *p;
@@ -61,12 +61,12 @@ TEST(full_window_of_all_kinds)
 
 TEST(room_to_grow_is_given_up_when_needed)
 {
-	struct wxp *w = open_window(4 * MIB);
+	struct wxp *w = open_window(1024 * PAGE);
 	uint32_t i;
 
 	for (i = 1; i <= 10; i++)
 		must_alloc(w, i, 16, 0, WXP_RX);
-	must_alloc(w, 11, 4 * MIB - 10 * PAGE - 256 * PAGE, 0, WXP_RX);
+	must_alloc(w, 11, 1024 * PAGE - 10 * PAGE - 256 * PAGE, 0, WXP_RX);
 	CHECK_EQ(fill_up(w, 12, WXP_RX), 256);
 	wxp_close(w);
 }
@@ -173,7 +173,7 @@ TEST(churn_does_not_scatter)
 TEST(tens_of_thousands_of_pools)
 {
 	uint32_t nr = under_valgrind() || sanitized() ? 5000 : 20000, i;
-	struct wxp *w = open_default();
+	struct wxp *w = open_window(2048 * MIB);
 	void **p = calloc(nr + 1, sizeof(*p));
 
 	for (i = 1; i <= nr; i++) {
