@@ -868,7 +868,7 @@ static int use_context(int fd, const char *x, size_t page)
 }
 
 /* No user memory is touched under a lock that others need. */
-TEST_F_TIMEOUT(source, late, 90)
+TEST_F(source, late)
 {
 	struct wx_stat st = wx_stat(self->fd);
 	struct late late;
@@ -894,7 +894,7 @@ TEST_F_TIMEOUT(source, late, 90)
 }
 
 /* The page does not come, but goes. */
-TEST_F_TIMEOUT(source, late_and_gone, 90)
+TEST_F(source, late_and_gone)
 {
 	struct wx_stat st = wx_stat(self->fd);
 	struct wxpool_range r[3];
@@ -911,7 +911,7 @@ TEST_F_TIMEOUT(source, late_and_gone, 90)
 }
 
 /* Of two that want the same line one gets it, and with it all or nothing. */
-TEST_F_TIMEOUT(source, late_and_taken, 90)
+TEST_F(source, late_and_taken)
 {
 	struct late late;
 	uint32_t val;
@@ -936,7 +936,7 @@ TEST_F_TIMEOUT(source, late_and_taken, 90)
 }
 
 /* FREE of the pool while an INSTALL for it is on its way: it begins anew. */
-TEST_F_TIMEOUT(source, late_and_freed, 90)
+TEST_F(source, late_and_freed)
 {
 	struct late late;
 	char src[LINE] = "x";
@@ -959,7 +959,7 @@ TEST_F_TIMEOUT(source, late_and_freed, 90)
 }
 
 /* ALLOC of pages that an INSTALL on its way is about to make */
-TEST_F_TIMEOUT(source, late_and_allocated, 90)
+TEST_F(source, late_and_allocated)
 {
 	struct late late;
 	int ret;
@@ -979,7 +979,7 @@ TEST_F_TIMEOUT(source, late_and_allocated, 90)
 }
 
 /* A process that is killed while it waits ends, and leaves nothing behind. */
-TEST_F_TIMEOUT(source, late_and_killed, 90)
+TEST_F(source, late_and_killed)
 {
 	long refs = wx_read_long("/sys/module/wxpool/refcnt");
 	int ready[2], fd;

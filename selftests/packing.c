@@ -262,16 +262,10 @@ static uint32_t rnd(uint32_t n)
 
 static void model_fill(struct model *m, size_t offset, size_t len, uint32_t prot)
 {
-#if defined(__aarch64__)
-	const uint32_t brk = 0xd4200000;
+	size_t i;
 
-	for (size_t i = 0; prot == WXPOOL_PROT_X && i < len; i++)
-		m->bytes[offset + i] = brk >> (offset + i) % 4 * 8;
-	if (prot == WXPOOL_PROT_R)
-		memset(m->bytes + offset, 0, len);
-#else
-	memset(m->bytes + offset, prot == WXPOOL_PROT_X ? 0xcc : 0, len);
-#endif
+	for (i = offset; i < offset + len; i++)
+		m->bytes[i] = wx_fill_byte(i, prot);
 }
 
 /* 0, or -EEXIST and a model that is none any more */

@@ -721,7 +721,7 @@ static int stuck_start(struct stuck *s, struct io_uring *ring, int fd)
 } while (0)
 
 /* While one waits, others go on, by the same ring and by ioctl. */
-TEST_F_TIMEOUT(uring, one_waits, 90)
+TEST_F(uring, one_waits)
 {
 	char *page = mmap(NULL, PG(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct io_uring_cqe cqe;
@@ -747,7 +747,7 @@ TEST_F_TIMEOUT(uring, one_waits, 90)
 	EXPECT_DONE_OR_NOT(cqe.res);
 }
 
-TEST_F_TIMEOUT(uring, cancelled, 90)
+TEST_F(uring, cancelled)
 {
 	char *page = mmap(NULL, PG(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct io_uring_sqe cancel = {
@@ -778,7 +778,7 @@ TEST_F_TIMEOUT(uring, cancelled, 90)
 }
 
 /* The ring is closed with a request on its way: it ends one way or the other. */
-TEST_F_TIMEOUT(uring, ring_closed, 90)
+TEST_F(uring, ring_closed)
 {
 	long refs = wx_read_long("/sys/module/wxpool/refcnt");
 	char *page = mmap(NULL, PG(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -797,7 +797,7 @@ TEST_F_TIMEOUT(uring, ring_closed, 90)
 }
 
 /* A process is killed with requests in all stages: nothing is left of it. */
-TEST_F_TIMEOUT(uring, killed, 90)
+TEST_F(uring, killed)
 {
 	long refs = wx_read_long("/sys/module/wxpool/refcnt");
 	static struct wxpool_range r[100];

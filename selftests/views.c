@@ -629,7 +629,7 @@ static int count_warnings(int kmsg)
  * splitting and merging, each page goes on as its last view says. 6.12 goes
  * wrong there with views that merge late, and says so in its log.
  */
-TEST_F_TIMEOUT(ctx, random_walk, 90)
+TEST_F(ctx, random_walk)
 {
 	static int model[WALK_PAGES];	/* PROT_NONE */
 	const int kinds[] = { RW, RX, PROT_NONE };

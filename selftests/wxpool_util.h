@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -349,13 +350,18 @@ static __attribute__((constructor)) void wx_init(void)
 		sigaction(sigs[i], &sa, NULL);
 }
 
-/* Runs a statement; the value is 0 or the signal that it raised. */
+/*
+ * Runs a statement; the value is 0 or the signal that it raised. The fences keep
+ * the compiler from moving parts of it to where nothing catches the signal.
+ */
 #define WX_CATCH(...) ({						\
 	int _sig = sigsetjmp(wx_jmp, 0);				\
 									\
 	if (!_sig) {							\
 		wx_jmp_armed = 1;					\
+		atomic_signal_fence(memory_order_seq_cst);		\
 		__VA_ARGS__;						\
+		atomic_signal_fence(memory_order_seq_cst);		\
 	}								\
 	wx_jmp_armed = 0;						\
 	_sig;								\
@@ -463,25 +469,29 @@ static inline void wx_pattern(void *p, size_t len, uint32_t seed)
 		c[i] = 1 + (i * 7 + i / 61 + seed * 31) % 199;
 }
 
+/* The byte at an address in a packed page that nothing was installed in */
+static inline unsigned char wx_fill_byte(uintptr_t at, uint32_t prot)
+{
+	if (prot != WXPOOL_PROT_X)
+		return 0;
+#if defined(__x86_64__) || defined(__i386__)
+	return 0xcc;					/* int3 */
+#elif defined(__aarch64__)
+	return (0xd4200000u >> at % 4 * 8) & 0xff;	/* brk #0 */
+#else
+#error "no trap instruction for this architecture"
+#endif
+}
+
 /* Are these bytes what fills a packed page that nothing was installed in? */
 static inline bool wx_is_fill(const void *p, size_t len, uint32_t prot)
 {
 	const unsigned char *c = p;
 	size_t i;
 
-	for (i = 0; i < len; i++) {
-		if (prot == WXPOOL_PROT_R && c[i])
+	for (i = 0; i < len; i++)
+		if (c[i] != wx_fill_byte((uintptr_t)(c + i), prot))
 			return false;
-#if defined(__x86_64__) || defined(__i386__)
-		if (prot == WXPOOL_PROT_X && c[i] != 0xcc)
-			return false;
-#elif defined(__aarch64__)
-		/* Of brk, or udf, the bytes that do not hold the number */
-		if (prot == WXPOOL_PROT_X && (uintptr_t)(c + i) % 4 == 3 &&
-		    c[i] != 0xd4 && c[i] != 0)
-			return false;
-#endif
-	}
 	return true;
 }
 
