@@ -27,10 +27,9 @@ die()
 # The runner writes to /dev/stdout, which a bare /dev has not.
 [ -e /dev/stdout ] || ln -s /proc/self/fd/1 /dev/stdout
 
-# The runner's own status says nothing. awk passes everything on at once, so
-# that what a hanging test printed is not lost.
-make -s -C "$here" O="$O" run_tests 2>&1 | awk '
-	{ print; fflush() }
-	/^ok / { good++ }
-	/^not ok / { bad++ }
-	END { exit bad || !good }'
+# The runner's own status says nothing. tee passes everything on at once, so that
+# what a hanging test printed is not lost.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+make -s -C "$here" O="$O" run_tests 2>&1 | tee "$log"
+! grep -q '^not ok ' "$log" && grep -q '^ok ' "$log"
