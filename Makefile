@@ -5,16 +5,16 @@
 #   V=1       show the commands
 #   KDIR=DIR  build the module for the kernel whose headers are in DIR
 #   KERNEL=N  the kernel that bench measures on (default: 6.12)
-# demo, check and bench build in the test bed's root, in $(O)/bed: objects of this
+# demo, check and the like build in the test bed's root, in $(O)/bed: objects of this
 # machine and of the bed never mix.
 
 O ?= build
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNELS := 6.1 6.12 7.3
-KERNEL ?= 6.12
 
 override O := $(abspath $(O))
 bedout := $(O)/bed
+armout := $(bedout)/arm64
 jobs := $(shell nproc)
 
 ifeq ($(V),1)
@@ -29,12 +29,13 @@ endif
 MAKEOVERRIDES := $(filter-out O=%,$(MAKEOVERRIDES))
 export BED_CALLER := make $(MAKECMDGOALS)
 bed := O=$(bedout) tools/bed
+arm := O=$(armout) tools/bed
 in-bed = $(bed) enter -- make -j$(jobs) $(if $(V),V=$(V),-s) $(1) O=$(bedout)
 
 all: modules lib tools ## build the module, the library and the tools
 
 help: ## list the targets
-	@sed -nE 's/^([a-z_-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
+	@sed -nE 's/^([a-z0-9_-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
 		awk -F '\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
 
 modules: ## build the kernel module for KDIR (this machine's kernel)
@@ -84,10 +85,26 @@ check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 	$(Q)for k in $(KERNELS); do $(bed) module $$k || exit 1; done
 	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k)))
 
+check-rt: bed-build ## the selftests on a kernel with PREEMPT_RT
+	$(Q)$(bed) module rt
+	$(Q)tools/tap $(O)/check \
+		"selftests on rt" "$(bed) run -k rt -c 4 -t 1800 -a '$(plain)' -- selftests/run.sh"
+
+# No other objects than its own may be in its O.
+check-arm64: bed-root ## the selftests and the library's tests on arm64, emulated
+	$(Q)$(arm) module arm64
+	$(Q)$(arm) enter -k arm64 -- $(MAKE) -j$(jobs) $(if $(V),V=$(V),-s) O=$(armout) \
+		-C selftests KSELFTEST_DIR=/usr/src/linux-source/tools/testing/selftests
+	$(Q)$(arm) enter -k arm64 -- $(MAKE) -j$(jobs) $(if $(V),V=$(V),-s) O=$(armout) \
+		-C lib all tests
+	$(Q)tools/tap $(O)/check \
+		"selftests on arm64" "$(arm) run -k arm64 -c 4 -t 2400 -- selftests/run.sh" \
+		"library on arm64" "$(arm) run -k arm64 -t 1200 -- lib/tests/guest.sh"
+
 bench: bed-root ## measure beside other ways to publish code (KERNEL=)
 	$(Q)$(call in-bed,bench-programs)
-	$(Q)$(bed) module $(KERNEL)
-	$(Q)O=$(bedout) tools/wxbench/bench.sh -k $(KERNEL) $(O)/bench
+	$(Q)$(bed) module $(or $(KERNEL),6.12)
+	$(Q)O=$(bedout) tools/wxbench/bench.sh -k $(or $(KERNEL),6.12) $(O)/bench
 
 style: bed-root ## checkpatch, sparse, warnings, shellcheck, licences, headers
 	$(Q)tools/tap $(O)/check style "$(bed) enter -- tools/style"
@@ -111,5 +128,5 @@ bench-programs: lib
 	$(Q)$(MAKE) -C tools/wxbench O=$(O)
 
 .PHONY: all help modules lib tools install modules_install demo check \
-	check-kernels bench style clean bed-root bed-build guest-programs \
-	bench-programs
+	check-kernels check-rt check-arm64 \
+	bench style clean bed-root bed-build guest-programs bench-programs
