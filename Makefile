@@ -101,6 +101,9 @@ check-arm64: bed-root ## the selftests and the library's tests on arm64, emulate
 		"selftests on arm64" "$(arm) run -k arm64 -c 4 -t 2400 -- selftests/run.sh" \
 		"library on arm64" "$(arm) run -k arm64 -t 1200 -- lib/tests/guest.sh"
 
+model: bed-root ## check the protocol's model, and that it needs each of its steps
+	$(Q)tools/tap $(O)/check model "$(bed) enter -- tools/model/check.sh"
+
 bench: bed-root ## measure beside other ways to publish code (KERNEL=)
 	$(Q)$(call in-bed,bench-programs)
 	$(Q)$(bed) module $(or $(KERNEL),6.12)
@@ -128,5 +131,5 @@ bench-programs: lib
 	$(Q)$(MAKE) -C tools/wxbench O=$(O)
 
 .PHONY: all help modules lib tools install modules_install demo check \
-	check-kernels check-rt check-arm64 \
+	check-kernels check-rt check-arm64 model \
 	bench style clean bed-root bed-build guest-programs bench-programs
