@@ -551,16 +551,10 @@ FIXTURE_TEARDOWN(after)
 
 TEST_F(after, no_page_is_left)
 {
-	struct group group;
-	const char *why = group_make(&group, "wxpool-kill");
-	bool counted;
+	const char *why = group_await_empty("wxpool-kill");
 
 	if (why)
 		SKIP(return, "%s", why);
-	counted = group_wait_empty(&group);
-	group_remove(&group);
-	if (!counted)
-		SKIP(return, "no /proc/kpagecgroup");
 }
 
 TEST_HARNESS_MAIN

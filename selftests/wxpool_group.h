@@ -124,4 +124,18 @@ static inline bool group_wait_empty(const struct group *g)
 	return !nr;
 }
 
+/* The same for the group of that name: NULL, or why that cannot be told. */
+static inline const char *group_await_empty(const char *name)
+{
+	struct group group;
+	const char *why = group_make(&group, name);
+	bool counted;
+
+	if (why)
+		return why;
+	counted = group_wait_empty(&group);
+	group_remove(&group);
+	return counted ? NULL : "no /proc/kpagecgroup";
+}
+
 #endif /* WXPOOL_GROUP_H */
