@@ -339,6 +339,7 @@ void wxp_pool_destroy(struct wxp_pool *pool);
 struct wxp_region *wxp_region_alloc(pgoff_t pgoff, unsigned long nr_pages,
 				    bool packed, gfp_t gfp);
 void wxp_region_free(struct wxp_region *region);
+int wxp_insert_region(struct wxp_ctx *ctx, struct wxp_region *region, gfp_t gfp);
 void wxp_replace_region(struct wxp_ctx *ctx, struct wxp_region *old,
 			struct wxp_region *new);
 void wxp_keep_region(struct wxp_ctx *ctx, struct wxp_region *region,

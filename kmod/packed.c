@@ -171,9 +171,7 @@ int wxp_packed_insert(struct wxp_ctx *ctx, struct wxp_region *region, gfp_t gfp)
 	int err;
 
 	lockdep_assert_held_write(&ctx->lock);
-	err = mtree_insert_range(&ctx->regions, region->pgoff,
-				 region->pgoff + region->nr_pages - 1, region,
-				 gfp);
+	err = wxp_insert_region(ctx, region, gfp);
 	if (!err)
 		wxp_packed_begin(ctx, region);
 	return err;

@@ -259,6 +259,47 @@ void wxp_replace_region(struct wxp_ctx *ctx, struct wxp_region *old,
 			  GFP_KERNEL | __GFP_NOFAIL);
 }
 
+/* One try, without waiting for memory */
+static int wxp_try_insert(struct wxp_ctx *ctx, struct wxp_region *region,
+			  pgoff_t last)
+{
+	MA_STATE(mas, &ctx->regions, region->pgoff, last);
+	unsigned long index = region->pgoff;
+	int err;
+
+	if (mt_find(&ctx->regions, &index, last))
+		return -EEXIST;
+	mas_lock(&mas);
+	mas_store(&mas, region);
+	err = xa_err(mas.node);
+	mas_destroy(&mas);
+	mas_unlock(&mas);
+	return err;
+}
+
+/**
+ * wxp_insert_region() - let a region be found
+ * @ctx: the context
+ * @region: the region
+ * @gfp: WXP_GFP or WXP_GFP_NOWAIT
+ *
+ * Where mtree_insert_range() gets some of the nodes that it needs, but not all,
+ * it tries again until it does (up to 6.17), whatever @gfp says. So it either
+ * gets them without fail, or is not asked.
+ *
+ * Return: 0, -EEXIST, or without blocking also -ENOMEM.
+ */
+int wxp_insert_region(struct wxp_ctx *ctx, struct wxp_region *region, gfp_t gfp)
+{
+	pgoff_t last = region->pgoff + region->nr_pages - 1;
+
+	lockdep_assert_held_write(&ctx->lock);
+	if (!gfpflags_allow_blocking(gfp))
+		return wxp_try_insert(ctx, region, last);
+	return mtree_insert_range(&ctx->regions, region->pgoff, last, region,
+				  GFP_KERNEL | __GFP_NOFAIL);
+}
+
 static int wxp_insert_regions(struct wxp_ctx *ctx, struct wxp_pool *pool,
 			      struct list_head *regions)
 {
@@ -267,9 +308,7 @@ static int wxp_insert_regions(struct wxp_ctx *ctx, struct wxp_pool *pool,
 
 	lockdep_assert_held_write(&ctx->lock);
 	list_for_each_entry(region, regions, link) {
-		err = mtree_insert_range(&ctx->regions, region->pgoff,
-					 region->pgoff + region->nr_pages - 1,
-					 region, WXP_GFP);
+		err = wxp_insert_region(ctx, region, WXP_GFP);
 		if (err)
 			goto err_erase;
 		region->pool = pool;
