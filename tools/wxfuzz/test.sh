@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Tests wxfuzz in a guest, as root: that it finds what the model is told wrong,
+# shrinks it, and does the same for the same seed. Prints TAP.
+
+set -u
+fuzz=${O:?}/wxfuzz/wxfuzz
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+nr=0 failed=0
+
+# check NAME COMMAND...: what it prints is shown where it fails
+check()
+{
+	local name=$1
+
+	nr=$((nr + 1))
+	if "${@:2}" > "$tmp/why" 2>&1; then
+		echo "ok $nr $name"
+	else
+		head -n 20 "$tmp/why" | sed 's/^/# /'
+		echo "not ok $nr $name"
+		failed=$((failed + 1))
+	fi
+}
+
+refused()
+{
+	! "$@" > "$tmp/out" 2> "$tmp/err" && [ "$(wc -l < "$tmp/err")" -ge 1 ]
+}
+
+same()
+{
+	"$fuzz" --seed "$1" --ops 2000 --threads 0 > "$tmp/a" &&
+	"$fuzz" --seed "$1" --ops 2000 --threads 0 > "$tmp/b" &&
+	cmp "$tmp/a" "$tmp/b"
+}
+
+differs()
+{
+	! cmp -s "$tmp/a" <("$fuzz" --seed "$1" --ops 2000 --threads 0)
+}
+
+# A lie is found, and what is printed has few operations.
+lie()
+{
+	local n
+
+	! "$fuzz" --seed "$1" --ops 1000 --lie 300 > "$tmp/lie" ||
+		return 1
+	cat "$tmp/lie"
+	n=$(sed -n 's/^# ---- reproducer of \([0-9]*\) operations/\1/p' "$tmp/lie")
+	[ -n "$n" ] && [ "$n" -le 12 ] && grep -q 'told something wrong' "$tmp/lie"
+}
+
+echo "TAP version 13"
+check "modprobe wxpool" modprobe wxpool
+check "an unknown option is refused" refused "$fuzz" --nothing
+check "a bad number is refused" refused "$fuzz" --seed 1x
+check "one seed does the same twice" same 7
+check "another seed does not" differs 8
+for seed in 1 2 3 4; do
+	check "a lie is found and shrunk, seed $seed" lie $seed
+done
+echo "1..$nr"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+/*
+ * wxfuzz: several threads at once, in contexts that they share
+ *
+ * Each has pages, pools and addresses of its own, and a model of these: what
+ * the others do must not be noticed. But the last two have the same pages and
+ * pools. Nobody can know what comes of what they do; the others and the kernel
+ * must not care.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+
+#include "wxfuzz.h"
+
+/* No context, and no user, reaches these: limits are not met by chance. */
+#define MANY_PAGES	30000u
+
+/* With a gap between one's and the other's, into which views may grow */
+#define PART_PAGES	(NR_PAGES + WINDOW_PAGES)
+
+void threads_setup(struct world *worlds, uint64_t seed)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_THREADS; i++) {
+		struct world *w = &worlds[i];
+		unsigned int part = i < NR_THREADS - 1 ? i : i - 1;
+
+		w->seed = splitmix(&seed);
+		w->shared = 1;
+		w->blind = i >= NR_THREADS - 2;
+		w->uring = 1;
+		w->ctx_limit = w->user_limit = MANY_PAGES;
+		w->page_base = part * PART_PAGES;
+		w->pool_base = part * 100;
+		w->arena = ARENA + 2ull * i * NR_SLOTS * PAGE;
+	}
+}
+
+static void *thread(void *arg)
+{
+	unsigned int i;
+
+	W = arg;
+	model_init();
+	for (i = 0; i < NR_CTX; i++) {
+		W->ctx[i].used = 1;
+		W->proc[0].fd[i] = 1;
+	}
+	run_list(W->seed);
+	return NULL;
+}
+
+/* Does not return if something is wrong. */
+void threads_run(struct world *worlds)
+{
+	pthread_t threads[NR_THREADS];
+	unsigned int i;
+	int fd;
+
+	W = worlds;
+	probe_init();
+	check_kernel();
+	for (i = 0; i < NR_CTX; i++) {
+		fd = open("/dev/wxpool", O_RDWR | O_CLOEXEC);
+		if (fd < 0 || dup3(fd, FD_CTX + i, O_CLOEXEC) < 0)
+			abort();
+		close(fd);
+	}
+	for (i = 0; i < NR_THREADS; i++)
+		if (pthread_create(&threads[i], NULL, thread, &worlds[i]))
+			abort();
+	for (i = 0; i < NR_THREADS; i++)
+		pthread_join(threads[i], NULL);
+}
