@@ -11,8 +11,7 @@
  * Each loop runs in a process of its own, and all of these in a memory cgroup:
  * when they have ended, no page may be charged there.
  *
- * WXPOOL_INJECT_EVERY: 1 (default) lets each allocation and copy fail, 2 every
- * other one and so on, for slow machines
+ * With WXPOOL_FEWER=N each Nth of them fails.
  */
 #include <dirent.h>
 #include <limits.h>
@@ -102,14 +101,6 @@ struct injection {
 
 #define MANY	1000000
 
-static long every(void)
-{
-	const char *env = getenv("WXPOOL_INJECT_EVERY");
-	long nr = env ? atol(env) : 1;
-
-	return nr > 0 ? nr : 1;
-}
-
 /* @tid: a thread of this process, 0 for the calling one */
 static void injection_of(struct injection *in, int tid)
 {
@@ -126,7 +117,7 @@ static void injection_of(struct injection *in, int tid)
 	in->task = open(path, O_RDWR | O_CLOEXEC);
 	CHILD_CHECK(in->nth >= 0 && in->task >= 0);
 	in->at = 1;
-	in->step = every();
+	in->step = wx_fewer();
 }
 
 static void put_injection(struct injection *in)
@@ -835,7 +826,7 @@ static void inject(const struct op *op, enum way how, const char *attr, long ste
 	in.attr = attr;
 	if (attr) {
 		in.at = 0;
-		in.step = step * every();
+		in.step = step * wx_fewer();
 	}
 	while (inject_once(op, how, &in, &before, &done, &tally))
 		in.at += in.step;

@@ -173,7 +173,8 @@ static int close_context(void)
 /* Views that cannot merge, all with pages to show */
 static void prepare_fork(void)
 {
-	size_t nr = nr_pages < 16384 ? nr_pages : 16384, i;
+	/* Of all there is, slow kernels are slowest at making views. */
+	size_t nr = wx_rounds(nr_pages < 16384 ? nr_pages : 16384), i;
 	char *p;
 
 	p = mmap(NULL, PG(nr), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -291,13 +292,13 @@ static size_t how_many(void)
 {
 	const char *env = getenv("WXPOOL_KILL_PAGES");
 	struct sysinfo info;
-	size_t nr;
+	size_t most = wx_rounds(16384), nr;
 
 	if (env)
 		return strtoul(env, NULL, 0);
 	sysinfo(&info);
 	nr = info.freeram / 3 / wx_page_size;
-	return nr < 16384 ? nr : 16384;
+	return nr < most ? nr : most;
 }
 
 FIXTURE_SETUP(kill)

@@ -242,7 +242,6 @@ TEST_F(packed, close_gives_back)
 
 #define M_PAGES	64
 #define M_POOLS	32
-#define M_STEPS	2000
 
 /* What the context must be: for each page its kind, for each line its pool */
 struct model {
@@ -392,7 +391,7 @@ static bool model_ok(const struct model *m, const struct model *before,
 TEST_F(packed, as_the_model_says)
 {
 	struct model m = { 0 }, next = { 0 };
-	size_t taken = 0, refused = 0, faulted = 0, step;
+	size_t taken = 0, refused = 0, faulted = 0, steps = wx_rounds(2000), step;
 	char *src = mmap(NULL, PG(5), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct wxpool_free arg;
 	struct wxpool_range r[6];
@@ -408,7 +407,7 @@ TEST_F(packed, as_the_model_says)
 	ASSERT_NE(NULL, next.bytes);
 	ASSERT_NE(MAP_FAILED, src);
 	ASSERT_EQ(0, mprotect(src + PG(4), PG(1), PROT_NONE));
-	for (step = 0; step < M_STEPS; step++) {
+	for (step = 0; step < steps; step++) {
 		uint32_t pool = 1 + rnd(M_POOLS);
 
 		/* The model of what comes, beside that of what is */
@@ -462,9 +461,9 @@ TEST_F(packed, as_the_model_says)
 		EXPECT_SAME_STAT(self->fd, st);
 	}
 	TH_LOG("%zu installed, %zu in use, %zu unreadable", taken, refused, faulted);
-	EXPECT_GT(taken, M_STEPS / 10);
-	EXPECT_GT(refused, M_STEPS / 50);
-	EXPECT_GT(faulted, M_STEPS / 100);
+	EXPECT_GT(taken, steps / 10);
+	EXPECT_GT(refused, steps / 50);
+	EXPECT_GT(faulted, steps / 100);
 	for (step = 1; step <= M_POOLS; step++)
 		wx_free(self->fd, step);
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
@@ -554,6 +553,7 @@ static void *runner(void *arg)
 TEST_F(packed, threads)
 {
 	struct shared s = { .fd = self->fd, .x = self->x, .r = self->r };
+	unsigned int rounds = wx_rounds(600);
 	struct packer p[3];
 	pthread_t run;
 	size_t page;
@@ -566,7 +566,7 @@ TEST_F(packed, threads)
 		ASSERT_EQ(0, pthread_create(&p[i].thread, NULL, packer, &p[i]));
 	}
 	ASSERT_EQ(0, pthread_create(&run, NULL, runner, &s));
-	while (s.rounds < 600 || s.calls < 600)
+	while (s.rounds < rounds || s.calls < rounds)
 		usleep(1000);
 	s.stop = true;
 	for (i = 0; i < 3; i++)
@@ -605,13 +605,13 @@ static void wait_for(atomic_ulong *count, unsigned long more)
 TEST_F(packed, free_under_fire)
 {
 	struct shared s = { .fd = self->fd, .x = self->x, .r = self->r };
+	unsigned int rounds = wx_rounds(200), round;
 	pthread_t threads[3];
-	unsigned int round;
 	int i;
 
 	for (i = 0; i < 3; i++)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, toucher, &s));
-	for (round = 0; round < 200; round++) {
+	for (round = 0; round < rounds; round++) {
 		ASSERT_EQ(0, wx_install_code(self->fd, POOL, AT(0, 1), CODE));
 		wait_for(&s.calls, 3);
 		ASSERT_EQ(0, wx_free(self->fd, POOL));
@@ -689,7 +689,7 @@ static void *contestant(void *arg)
 TEST_F(packed, one_winner)
 {
 	struct contest contest = {
-		.fd = self->fd, .rounds = 200, .op = want_the_same,
+		.fd = self->fd, .rounds = wx_rounds(200), .op = want_the_same,
 	};
 	unsigned char src[3 * LINE];
 	struct contestant c[3];
@@ -725,7 +725,7 @@ TEST_F(packed, one_winner)
 TEST_F(packed, new_page_for_all)
 {
 	struct contest contest = {
-		.fd = self->fd, .rounds = 200, .op = want_the_page,
+		.fd = self->fd, .rounds = wx_rounds(200), .op = want_the_page,
 	};
 	struct contestant c[3];
 	unsigned int round;

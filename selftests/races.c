@@ -256,8 +256,8 @@ TEST_F(race, seal_under_fire)
 {
 	static char snap[PAGES * 65536];
 	struct race *race = &self->race;
+	unsigned int rounds = wx_rounds(variant->rounds), round;
 	unsigned long busy = 0;
-	unsigned int round;
 	int i, ret;
 
 	for (i = 0; i < 3; i++) {
@@ -266,7 +266,7 @@ TEST_F(race, seal_under_fire)
 		ASSERT_EQ(0, pthread_create(&self->threads[i].thread, NULL,
 					    writer, &self->threads[i]));
 	}
-	for (round = 0; round < variant->rounds; round++) {
+	for (round = 0; round < rounds; round++) {
 		/* A child that one of the methods made may still show them. */
 		while ((ret = wx_alloc(race->fd, POOL, 0, PAGES)) == -EEXIST)
 			sched_yield();
@@ -288,7 +288,7 @@ TEST_F(race, seal_under_fire)
 	for (i = 0; i < 3; i++)
 		pthread_join(self->threads[i].thread, NULL);
 	EXPECT_EQ(0, atomic_load(&race->broken));
-	EXPECT_GT(atomic_load(&race->hits), (unsigned long)variant->rounds);
+	EXPECT_GT(atomic_load(&race->hits), rounds);
 	TH_LOG("%lu attempts, %lu successful, %lu seals retried",
 	       (unsigned long)race->tries, (unsigned long)race->hits, busy);
 	EXPECT_EQ(-ENOENT, wx_free(race->fd, POOL));
@@ -316,7 +316,7 @@ static void *toucher(void *arg)
 TEST_F(ctx, free_under_fire)
 {
 	struct race race = { .fd = self->fd };
-	unsigned int round;
+	unsigned int rounds = wx_rounds(400), round;
 	pthread_t threads[3];
 	int i, ret;
 
@@ -326,7 +326,7 @@ TEST_F(ctx, free_under_fire)
 	ASSERT_NE(MAP_FAILED, race.x);
 	for (i = 0; i < 3; i++)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, toucher, &race));
-	for (round = 0; round < 400; round++) {
+	for (round = 0; round < rounds; round++) {
 		ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 1));
 		while (round % 2 && (ret = wx_protect(self->fd, POOL, 0, 1,
 						      WXPOOL_PROT_X)))
@@ -377,13 +377,13 @@ static void *caller(void *arg)
 TEST_F(ctx, call_while_sealed_in_place)
 {
 	struct window window = { .fd = self->fd, .win = self->win };
+	unsigned int rounds = wx_rounds(100), round;
 	pthread_t threads[3];
-	unsigned int round;
 	int i, ret;
 
 	for (i = 0; i < 3; i++)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, caller, &window));
-	for (round = 0; round < 100; round++) {
+	for (round = 0; round < rounds; round++) {
 		ASSERT_EQ(0, wx_alloc_at(self->fd, POOL, 0, PAGES, self->win));
 		for (i = 0; i < PAGES; i++)
 			wx_emit(self->win + PG(i), CODE + round * PAGES + i);
@@ -430,8 +430,10 @@ static void *churner(void *arg)
 	for (round = 0; !churn->stop; round++) {
 		/* A child may still show what was freed last. */
 		ret = wx_alloc(churn->fd, pool, c->first, PAGES);
-		if (ret == -EEXIST)
+		if (ret == -EEXIST) {
+			sched_yield();
 			continue;
+		}
 		churn->failed += !!ret;
 		for (page = c->first; page < c->first + PAGES; page++) {
 			p = (uint64_t *)(churn->w + PG(page));
@@ -536,9 +538,10 @@ FIXTURE_TEARDOWN(churn)
 
 TEST_F(churn, looks)
 {
+	unsigned int rounds = wx_rounds(250), looks = wx_rounds(150);
 	struct wx_stat st;
 
-	while (self->churn.rounds < 250 || self->churn.looks < 150) {
+	while (self->churn.rounds < rounds || self->churn.looks < looks) {
 		st = wx_stat(self->churn.fd);
 		ASSERT_LE(st.open + st.read + st.exec, 2 * PAGES);
 		ASSERT_LE(st.pools, 2);
@@ -551,10 +554,10 @@ TEST_F(churn, looks)
 /* Runs the code of its page for a while, then looks at what others churn. */
 static void churn_child(struct churn *churn, const char *code, uint32_t want)
 {
+	unsigned int looks = wx_rounds(30), i;
 	uint32_t val;
-	int i;
 
-	for (i = 0; i < 30; i++) {
+	for (i = 0; i < looks; i++) {
 		if (try_exec(code, &val) || val != want)
 			_exit(1);
 		if (count_strange(churn, 2 * PAGES))
@@ -572,14 +575,14 @@ static void churn_child(struct churn *churn, const char *code, uint32_t want)
 TEST_F(churn, forks)
 {
 	struct churn *churn = &self->churn;
+	unsigned int waves = wx_rounds(15), wave, i;
 	const size_t page = 100;
-	unsigned int wave, i;
 	pid_t pids[4];
 	char *x;
 
 	x = wx_view(churn->fd, RX, page, 4);
 	ASSERT_NE(MAP_FAILED, x);
-	for (wave = 0; wave < 15; wave++) {
+	for (wave = 0; wave < waves; wave++) {
 		wait_for(&churn->rounds, 3);
 		for (i = 0; i < 4; i++) {
 			uint32_t code = CODE + wave * 4 + i;
@@ -663,7 +666,7 @@ static int count_ret(const struct contest *contest, int ret)
 /* Of the same thing tried by three threads exactly one succeeds. */
 TEST_F(ctx, one_winner)
 {
-	struct contest contest = { .fd = self->fd, .rounds = 3 * 100 };
+	struct contest contest = { .fd = self->fd, .rounds = 3 * wx_rounds(100) };
 	struct contestant c[3];
 	unsigned int round;
 	int i;

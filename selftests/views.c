@@ -635,7 +635,7 @@ TEST_F(ctx, random_walk)
 	const int kinds[] = { RW, RX, PROT_NONE };
 	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK), kind;
 	size_t page, first, nr;
-	unsigned int step;
+	unsigned int steps = wx_rounds(10000), step;
 	char *win;
 
 	if (kmsg >= 0)
@@ -645,7 +645,7 @@ TEST_F(ctx, random_walk)
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ASSERT_NE(MAP_FAILED, win);
 	srand(1);
-	for (step = 0; step < 10000; step++) {
+	for (step = 0; step < steps; step++) {
 		first = rand() % WALK_PAGES;
 		nr = 1 + rand() % (rand() % 4 ? 8 : 80);
 		if (nr > WALK_PAGES - first)

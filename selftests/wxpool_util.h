@@ -62,6 +62,25 @@ static size_t wx_page_size;
 
 #define PG(n)		((size_t)(n) * wx_page_size)
 
+/*
+ * WXPOOL_FEWER=N leaves an Nth of what tests do many times, for slow kernels.
+ * run.sh sets it.
+ */
+static inline unsigned int wx_fewer(void)
+{
+	const char *env = getenv("WXPOOL_FEWER");
+	int n = env ? atoi(env) : 1;
+
+	return n > 1 ? n : 1;
+}
+
+static inline unsigned int wx_rounds(unsigned int all)
+{
+	unsigned int nr = all / wx_fewer();
+
+	return nr ? nr : 1;
+}
+
 /* ------------------------------------------------------------ operations */
 
 static inline int wx_open(void)
