@@ -1,0 +1,132 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Every net catches fish: the module is built with one defect planted (a lock, a
+# check, a put or an unmapping dropped), and the tests that are there for its kind
+# have to fail, and say why. Prints TAP; run by `make check-nets`. With names as
+# arguments, those only.
+#
+# The model plants its own: tools/model/check.sh.
+
+set -eu
+cd "$(dirname "$0")/../.."
+base=$(realpath -m "${O:-build/bed}")
+wanted=" $* "
+n=0 failed=0
+
+# plant KERNEL PLANT PROGRAM: the module with PLANT, and PROGRAM, in $dir.
+plant()
+{
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	cp "$base/$3" "$dir"
+	WXPOOL_PLANT=$2 O=$dir tools/bed module "$1"
+}
+
+# In a guest: as tests are short, KCSAN looks at more accesses than it does by itself,
+# and longer.
+# shellcheck disable=SC2016 # expanded in the guest
+in_guest='
+cd /sys/module/kcsan/parameters 2> /dev/null &&
+	echo 400 > skip_watch && echo 1000 > udelay_task
+modprobe wxpool && "$@"
+'
+
+# test_it KERNEL PROGRAM [ARG...]: run it in a guest with that module. To look for
+# leaks takes longer than all else, so it is done only where a leak is planted.
+test_it()
+{
+	local args=kmemleak=off
+
+	[ "$name" != kmemleak ] || args=
+	O=$dir tools/bed run -k "$1" -c 2 -t "${limit:-400}" -a "$args" -- \
+		bash -c "$in_guest" net "$dir/${2##*/}" "${@:3}"
+}
+
+# net NAME KERNEL PATTERN PLANT PROGRAM [ARG...]: with PLANT in the module, PROGRAM
+# fails in a guest on KERNEL and says PATTERN.
+net()
+{
+	local name=$1 kernel=$2 pattern=$3 plant=$4 dir=$base/nets/$1 log=$base/nets/$1.log
+	local wrong='' start=$SECONDS
+
+	shift 4
+	[ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]] || return 0
+	n=$((n + 1))
+	if ! plant "$kernel" "$plant" "$1" > "$log" 2>&1; then
+		wrong="was not built"
+	elif test_it "$kernel" "$@" >> "$log" 2>&1; then
+		wrong="noticed nothing"
+	else
+		cat "$dir"/logs/console-* >> "$log" 2> /dev/null || true
+		grep -qE -- "$pattern" "$log" || wrong="failed, but not as meant"
+	fi
+	rm -rf "$dir"
+	if [ -n "$wrong" ]; then
+		failed=$((failed + 1))
+		echo "not ok $n $name $wrong; log: $log"
+	else
+		echo "ok $n $name ($((SECONDS - start)) s)"
+	fi
+}
+
+mkdir -p "$base/nets"
+
+# ---- sanitised kernels
+
+# PROTECT takes no lock.
+net lockdep debug 'WARNING: .* wxp_' \
+	'seal.c /down_write_killable/,+1d; /up_write/d' \
+	selftests/ops -t seal_x_shows_what_was_written
+# FREE leaves in the tree what it gives back.
+net kasan debug 'BUG: KASAN: .* in wxp_' \
+	'region.c /^static void wxp_unlink_region/,/^}/s/wxp_replace_region\(ctx, region, NULL\);/;/' \
+	selftests/ops -t free_own_pool
+# FREE forgets what INSTALL noted of the lines.
+net kmemleak debug 'unreferenced object' \
+	'region.c s/^\t\tkvfree\(batch\);/\t\t;/' \
+	selftests/install -t pools_share_a_page
+# Faults may not sleep, and do.
+net atomic-sleep debug 'BUG: sleeping function called' \
+	'view.c s/down_read\(&ctx->lock\)/preempt_disable()/; s/up_read\(&ctx->lock\)/preempt_enable()/' \
+	selftests/ops -t seal_x_shows_what_was_written
+# PROTECT takes no lock, and other threads are at work.
+net kcsan kcsan 'BUG: KCSAN: data-race in .*wxp_' \
+	'seal.c /down_write_killable/,+1d; /up_write/d; /lockdep_assert/d' \
+	selftests/races -t forks
+
+# ---- tests of one kind of trouble each
+
+# mprotect() can add to an X view.
+net attacks 6.12 '^not ok .*mprotect_rw' \
+	'view.c s/\*flags &= ~VM_MAYWRITE;/;/' \
+	selftests/attack_views -t mprotect_rw
+# PROTECT does not look for pins.
+net pins 6.12 '^not ok .*vmsplice_write' \
+	'seal.c s/folio_ref_count\(page->folio\) > 1 \? -EBUSY : 0/0/' \
+	selftests/attack_pins -t vmsplice_write
+# An ALLOC that fails stays charged.
+net injection debug '^not ok .*alloc' \
+	'region.c /^static int wxp_new_regions/,/^}/s/wxp_uncharge\(ctx, nr_pages\);/;/' \
+	selftests/inject -v alloc
+# ALLOC does not look for signals.
+export WXPOOL_KILL_PAGES=40000
+net kill 6.12 '^not ok .*alloc' \
+	'region.c /fatal_signal_pending/,+1d' \
+	selftests/kill -v alloc
+# FREE leaves pages where they are mapped.
+export WXPOOL_TORTURE_SECONDS=1
+net torture 6.12 '^not ok .*rounds' \
+	'region.c /^static void wxp_unmap_ended/,/^}/{/^\tif/,/;$/d}' \
+	selftests/torture
+# A process that had a context is never quite gone: the test waits for it in vain.
+limit=120 net torture-leak 6.12 '^# [0-9]+ pages are still charged' \
+	'context.c s/mmdrop\(ctx->owner\);/;/' \
+	selftests/torture
+# INSTALL does not look whether lines are free.
+net fuzzer 6.12 '^not ok' \
+	'packed.c /find_next_bit/,+1d' \
+	wxfuzz/wxfuzz --ops 20000
+
+echo "1..$n"
+[ "$failed" -eq 0 ]
