@@ -4,13 +4,14 @@
 #   O=DIR     build in DIR (default: build/)
 #   V=1       show the commands
 #   KDIR=DIR  build the module for the kernel whose headers are in DIR
-#   KERNEL=N  the kernel that bench measures on (default: 6.12)
+#   KERNEL=N  the kernel for bench, fuzz and torture (default: 6.12)
 # demo, check and the like build in the test bed's root, in $(O)/bed: objects of this
 # machine and of the bed never mix.
 
 O ?= build
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNELS := 6.1 6.12 7.3
+CHECKED_KERNELS := debug kcsan
 
 override O := $(abspath $(O))
 bedout := $(O)/bed
@@ -79,11 +80,21 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 		"build and install" "O=$(bedout) tools/install-check" \
 		"library" "$(bed) enter -- make -C lib check O=$(bedout)" \
 		$(call guest,6.12) \
-		"wxbench" "$(bed) run -c 4 -m 1536 -t 600 -- tools/wxbench/test.sh"
+		"wxbench" "$(bed) run -c 4 -m 1536 -t 600 -- tools/wxbench/test.sh" \
+		"wxfuzz" "$(bed) run -t 900 -- tools/wxfuzz/test.sh"
 
 check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 	$(Q)for k in $(KERNELS); do $(bed) module $$k || exit 1; done
 	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k)))
+
+# What these kernels look for is in the module: the library's tests would be of no use.
+checked = "selftests on $(1)" "$(bed) run -k $(1) -c 2 -t 3600 -- selftests/run.sh" \
+	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -t 1800 -- tools/demo/check.sh" \
+	"fuzzer on $(1)" "$(call fuzz,$(1),10000)"
+
+check-debug: bed-build ## the tests on kernels that look for errors of the module
+	$(Q)for k in $(CHECKED_KERNELS); do $(bed) module $$k || exit 1; done
+	$(Q)tools/tap $(O)/check $(foreach k,$(CHECKED_KERNELS),$(call checked,$(k)))
 
 check-rt: bed-build ## the selftests on a kernel with PREEMPT_RT
 	$(Q)$(bed) module rt
@@ -103,6 +114,24 @@ check-arm64: bed-root ## the selftests and the library's tests on arm64, emulate
 
 model: bed-root ## check the protocol's model, and that it needs each of its steps
 	$(Q)tools/tap $(O)/check model "$(bed) enter -- tools/model/check.sh"
+
+# $(call fuzz,KERNEL,OPERATIONS)
+fuzz = $(bed) run -k $(1) -c 2 -t $$(($(2) / 20 + 600)) -- \
+	sh -c 'modprobe wxpool && $(bedout)/wxfuzz/wxfuzz --ops $(2) $(if $(SEED),--seed $(SEED))'
+
+fuzz: bed-build ## random operations against a model (SEED=, OPS=, KERNEL=)
+	$(Q)$(bed) module $(or $(KERNEL),6.12)
+	$(Q)tools/tap $(O)/check fuzzer "$(call fuzz,$(or $(KERNEL),6.12),$(or $(OPS),100000))"
+	@grep -E "^(# seed|(not )?ok)" $(O)/check/fuzzer.log
+
+torture: bed-build ## everything at once, under memory pressure (SECONDS=, KERNEL=)
+	$(Q)$(bed) module $(or $(KERNEL),6.12)
+	$(Q)WXPOOL_TORTURE_SECONDS=$(or $(SECONDS),120) tools/tap $(O)/check torture \
+		"$(bed) run -k $(or $(KERNEL),6.12) -c 4 -t $$((4 * $(or $(SECONDS),120) + 600)) \
+			-- sh -c 'modprobe wxpool && $(bedout)/selftests/torture'"
+
+check-nets: bed-build ## plant defects in the module, which the tests have to notice (NETS=)
+	$(Q)tools/tap $(O)/check nets "O=$(bedout) tools/nets/check.sh $(NETS)"
 
 bench: bed-root ## measure beside other ways to publish code (KERNEL=)
 	$(Q)$(call in-bed,bench-programs)
@@ -124,6 +153,7 @@ bed-build: bed-root
 
 # What guests run; made in the bed.
 guest-programs: lib tools bench-programs
+	$(Q)$(MAKE) -C tools/wxfuzz O=$(O) all check
 	$(Q)$(MAKE) -C lib O=$(O) tests
 	$(Q)$(MAKE) -C selftests O=$(O)
 
@@ -131,5 +161,5 @@ bench-programs: lib
 	$(Q)$(MAKE) -C tools/wxbench O=$(O)
 
 .PHONY: all help modules lib tools install modules_install demo check \
-	check-kernels check-rt check-arm64 model \
+	check-kernels check-debug check-rt check-arm64 fuzz torture check-nets model \
 	bench style clean bed-root bed-build guest-programs bench-programs
