@@ -557,6 +557,7 @@ long device_do(const struct op *op)
 	ret = call_patiently(&call, w.ret);
 	expect_ret(op, w.ret, ret);
 	check_results(&call, &w);
-	probe_ranges(op);
+	if (probe_due(op))
+		probe_ranges(op);
 	return ret;
 }

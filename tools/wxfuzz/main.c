@@ -22,14 +22,16 @@ static struct options {
 	uint64_t lie;
 	unsigned int run_ops;
 	unsigned int threads;
+	unsigned int look;
 	bool no_uring;
-} opt = { .ops = 100000, .run_ops = 1000, .threads = 4 };
+} opt = { .ops = 100000, .run_ops = 1000, .threads = 4, .look = 1 };
 
 static const struct option options[] = {
 	{ "seed", required_argument, NULL, 's' },
 	{ "ops", required_argument, NULL, 'n' },
 	{ "run", required_argument, NULL, 'r' },
 	{ "threads", required_argument, NULL, 't' },
+	{ "look", required_argument, NULL, 'k' },
 	{ "sample", no_argument, NULL, 'p' },
 	{ "lie", required_argument, NULL, 'l' },
 	{ "no-uring", no_argument, NULL, 'u' },
@@ -44,6 +46,7 @@ static const char usage[] =
 "  --ops N       operations to do (default 100000)\n"
 "  --run N       of these, as many in each run (default 1000, at most 2045)\n"
 "  --threads N   each Nth run is one of several threads (default 4; 0: none)\n"
+"  --look N      try what one operation in N has touched (default 1: each)\n"
 "  --lie N       tell the model something wrong before operation N\n"
 "  --no-uring    do without io_uring\n"
 "  --sample      print a reproducer with operations of all kinds; needs no device\n";
@@ -108,6 +111,9 @@ static void parse(int argc, char **argv)
 		case 't':
 			opt.threads = number(optarg);
 			break;
+		case 'k':
+			opt.look = number(optarg);
+			break;
 		case 'l':
 			opt.lie = number(optarg);
 			break;
@@ -126,7 +132,8 @@ static void parse(int argc, char **argv)
 			exit(2);
 		}
 	}
-	if (optind != argc || opt.run_ops < 2 || opt.run_ops > MAX_OPS - NR_CTX)
+	if (optind != argc || opt.run_ops < 2 || opt.run_ops > MAX_OPS - NR_CTX ||
+	    !opt.look)
 		die("bad arguments; see wxfuzz --help");
 }
 
@@ -377,6 +384,7 @@ static struct world *fuzz(struct world *worlds)
 		setup_lie(worlds, count_all(worlds));
 		for (i = 0; i < NR_THREADS; i++) {
 			worlds[i].nr_ops = opt.run_ops;
+			worlds[i].look = opt.look;
 			worlds[i].uring &= !opt.no_uring;
 		}
 		bad = run_child(worlds);

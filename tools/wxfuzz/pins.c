@@ -315,7 +315,8 @@ long touch_do(const struct op *op)
 		ret = do_direct(op);
 		break;
 	}
-	probe_slot(op->a, op->rnd);
+	if (probe_due(op))
+		probe_slot(op->a, op->rnd);
 	return ret;
 }
 

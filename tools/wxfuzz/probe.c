@@ -166,6 +166,12 @@ void probe_slot(unsigned int slot, uint64_t rnd)
 	}
 }
 
+/* By what is part of the operation: a list that is repeated tries the same. */
+bool probe_due(const struct op *op)
+{
+	return (op->rnd >> 20) % W->look == 0;
+}
+
 /* Where this process has a view of the page */
 void probe_page(unsigned int ctx, uint32_t page, uint64_t rnd)
 {

@@ -42,12 +42,12 @@ differs()
 	! cmp -s "$tmp/a" <("$fuzz" --seed "$1" --ops 2000 --threads 0)
 }
 
-# A lie is found, and what is printed has few operations.
+# lie SEED [OPTION]...: it is found, and what is printed has few operations.
 lie()
 {
 	local n
 
-	! "$fuzz" --seed "$1" --ops 1000 --lie 300 > "$tmp/lie" ||
+	! "$fuzz" --seed "$1" --ops 1000 --lie 300 "${@:2}" > "$tmp/lie" ||
 		return 1
 	cat "$tmp/lie"
 	n=$(sed -n 's/^# ---- reproducer of \([0-9]*\) operations/\1/p' "$tmp/lie")
@@ -58,10 +58,12 @@ echo "TAP version 13"
 check "modprobe wxpool" modprobe wxpool
 check "an unknown option is refused" refused "$fuzz" --nothing
 check "a bad number is refused" refused "$fuzz" --seed 1x
+check "to look at none in 0 is refused" refused "$fuzz" --look 0
 check "one seed does the same twice" same 7
 check "another seed does not" differs 8
 for seed in 1 2 3 4; do
 	check "a lie is found and shrunk, seed $seed" lie $seed
 done
+check "a lie is found at the end, if nothing is tried before" lie 5 --look 4096
 echo "1..$nr"
 [ "$failed" -eq 0 ]

@@ -333,7 +333,7 @@ long view_do(const struct op *op)
 		break;
 	}
 	expect_ret(op, want, ret);
-	if (op->kind != OP_BADMAP)
+	if (op->kind != OP_BADMAP && probe_due(op))
 		probe_slots(op);
 	return ret;
 }

@@ -195,6 +195,7 @@ struct world {
 	uint8_t replay;
 	uint32_t lie_at;
 	uint32_t nr_ops;	/* to be done */
+	uint32_t look;		/* what one in so many touched is tried */
 
 	/* what happened */
 	uint32_t step;
@@ -313,6 +314,7 @@ int probe_read(const void *p);
 int probe_write(void *p, unsigned char val);
 int probe_exec(const void *p, uint32_t *ret);
 int probe_copy(void *to, const void *from, size_t len);
+bool probe_due(const struct op *op);
 void probe_slot(unsigned int slot, uint64_t rnd);
 void probe_page(unsigned int ctx, uint32_t page, uint64_t rnd);
 void probe_all(uint64_t rnd);
