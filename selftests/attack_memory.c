@@ -5,13 +5,6 @@
  */
 #include "attack.h"
 
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL	102
-#define MADV_GUARD_REMOVE	103
-#endif
-#ifndef __NR_pidfd_open
-#define __NR_pidfd_open		434
-#endif
 #ifndef __NR_process_madvise
 #define __NR_process_madvise	440
 #endif
@@ -77,9 +70,6 @@ ATTACK(process_madvise_all, HARMLESS, DONE, DONE)
 
 /* ------------------------------------------------------------- userfaultfd */
 
-#ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC	(1 << 15)
-#endif
 #ifndef UFFDIO_MOVE
 struct uffdio_move {
 	uint64_t dst, src, len, mode;

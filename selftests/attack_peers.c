@@ -11,9 +11,6 @@
 #include "attack.h"
 #include "wxpool_uring.h"
 
-#ifndef __NR_pidfd_open
-#define __NR_pidfd_open		434
-#endif
 #ifndef __NR_pidfd_getfd
 #define __NR_pidfd_getfd	438
 #endif

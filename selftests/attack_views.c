@@ -8,21 +8,11 @@
 
 #include "attack.h"
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP	4
-#endif
 #ifndef SHM_EXEC
 #define SHM_EXEC		0100000
 #endif
 #ifndef SHM_REMAP
 #define SHM_REMAP		040000
-#endif
-#ifndef PR_SET_MDWE
-#define PR_SET_MDWE			65
-#define PR_MDWE_REFUSE_EXEC_GAIN	1
-#endif
-#ifndef __NR_mseal
-#define __NR_mseal		462
 #endif
 
 /* ------------------------------------------------- changing the protection */

@@ -200,10 +200,6 @@ static size_t look_page(unsigned int i)
 
 #define LOOKS	(NEAR + 3)
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ	22
-#endif
-
 /*
  * What all bytes of a page are, in one number; or the signal that they raise.
  * madvise() tells without one, which takes much less time.
