@@ -24,7 +24,6 @@
 #define DEBUGFS		"/sys/kernel/debug/"
 #define CONTEXT_PARAM	WX_PARAM_DIR "max_pages_per_context"
 #define USER_PARAM	WX_PARAM_DIR "max_pages_per_user"
-#define MODULE		"/sys/module/wxpool"
 
 /* Offsets in pages: what tests look at, a window of huge size, far away */
 #define NEAR		32
@@ -1242,7 +1241,7 @@ static void report(const char *what, unsigned int injections, unsigned int faile
 static void each_open(const void *arg)
 {
 	unsigned int injections = 0, failed = 0;
-	long refs = wx_read_long(MODULE "/refcnt");
+	long refs = wx_read_long(WX_MODULE "/refcnt");
 	struct injection in;
 	bool fired;
 	int fd;
@@ -1258,12 +1257,12 @@ static void each_open(const void *arg)
 		CHILD_CHECK(fd >= 0 || fired);
 		CHILD_CHECK(fd >= 0 || fd == -ENOMEM || fd == -EFAULT);
 		if (fd < 0) {
-			CHILD_CHECK(wx_read_long(MODULE "/refcnt") == refs);
+			CHILD_CHECK(wx_read_long(WX_MODULE "/refcnt") == refs);
 			fd = wx_open();
 		}
 		CHILD_CHECK(fd >= 0 && !wx_make_code(fd, 1, 0, 7));
 		close(fd);
-		CHILD_CHECK(wx_read_long(MODULE "/refcnt") == refs);
+		CHILD_CHECK(wx_read_long(WX_MODULE "/refcnt") == refs);
 	} while (fired);
 	report("open", injections, failed);
 	CHILD_CHECK(failed);
@@ -1490,11 +1489,6 @@ static int open_module(void)
 	return path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 }
 
-static int unload(void)
-{
-	return syscall(__NR_delete_module, "wxpool", O_NONBLOCK) ? -errno : 0;
-}
-
 static int load(int fd)
 {
 	return syscall(__NR_finit_module, fd, "", 0) ? -errno : 0;
@@ -1505,7 +1499,7 @@ static void check_module(bool loaded)
 {
 	int fd = wx_open();
 
-	CHILD_CHECK(!access(MODULE, F_OK) == loaded);
+	CHILD_CHECK(!access(WX_MODULE, F_OK) == loaded);
 	CHILD_CHECK(!access(WX_DEV, F_OK) == loaded);
 	CHILD_CHECK(loaded ? fd >= 0 && !wx_make_code(fd, 1, 0, 7) : fd == -ENOENT);
 	if (fd >= 0)
@@ -1577,7 +1571,7 @@ static void each_load(const void *arg)
 
 	injection_of(&in, 0);
 	for (nth = 1; nth <= LOADS; nth++) {
-		CHILD_CHECK(!unload());
+		CHILD_CHECK(!wx_unload());
 		check_module(false);
 		ret = load_once(&in, *fd, nth, &fired);
 		injections += fired;
@@ -1600,7 +1594,7 @@ TEST_F(inject, load)
 	int fd = open_module();
 
 	INJECT_OR_SKIP();
-	if (access(MODULE "/refcnt", F_OK))
+	if (access(WX_MODULE "/refcnt", F_OK))
 		SKIP(return, "wxpool is not loaded as a module");
 	if (fd < 0)
 		SKIP(return, "cannot find wxpool.ko; set WXPOOL_KO");

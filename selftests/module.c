@@ -7,19 +7,6 @@
 #include "wxpool_util.h"
 
 #define POOL	1
-#define MODULE	"/sys/module/wxpool"
-
-static int unload(void)
-{
-	return syscall(__NR_delete_module, "wxpool", O_NONBLOCK) ? -errno : 0;
-}
-
-static int load(void)
-{
-	const char *cmd = getenv("WXPOOL_LOAD");
-
-	return system(cmd ? cmd : "modprobe wxpool");
-}
 
 FIXTURE(module) {
 	int fd;
@@ -29,7 +16,7 @@ FIXTURE_SETUP(module)
 {
 	struct stat st;
 
-	if (stat(MODULE "/refcnt", &st))
+	if (stat(WX_MODULE "/refcnt", &st))
 		SKIP(return, "wxpool is not loaded as a module");
 	if (geteuid())
 		SKIP(return, "only root can unload modules");
@@ -40,21 +27,21 @@ FIXTURE_SETUP(module)
 FIXTURE_TEARDOWN(module)
 {
 	if (access(WX_DEV, F_OK))
-		load();
+		wx_load();
 }
 
 #define EXPECT_IN_USE() do {						\
-	EXPECT_EQ(-EAGAIN, unload());					\
+	EXPECT_EQ(-EAGAIN, wx_unload());				\
 	EXPECT_EQ(0, access(WX_DEV, F_OK));				\
 } while (0)
 
 /* The last user is gone: it unloads, leaves nothing, and loads again. */
 #define EXPECT_UNUSED() do {						\
-	EXPECT_EQ(0, unload());						\
+	EXPECT_EQ(0, wx_unload());					\
 	EXPECT_NE(0, access(WX_DEV, F_OK));				\
-	EXPECT_NE(0, access(MODULE, F_OK));				\
+	EXPECT_NE(0, access(WX_MODULE, F_OK));				\
 	EXPECT_EQ(-ENOENT, wx_open());					\
-	ASSERT_EQ(0, load());						\
+	ASSERT_EQ(0, wx_load());						\
 	EXPECT_EQ(0, access(WX_DEV, F_OK));				\
 } while (0)
 
@@ -163,10 +150,10 @@ TEST_F(module, in_a_socket)
 	close(pair[0]);
 	close(pair[1]);
 	/* Sockets may be taken apart by a kernel thread. */
-	while (unload() == -EAGAIN)
+	while (wx_unload() == -EAGAIN)
 		usleep(1000);
 	EXPECT_NE(0, access(WX_DEV, F_OK));
-	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, wx_load());
 }
 
 /* A process that is killed leaves nothing behind. */

@@ -22,7 +22,6 @@
 #include "wxpool_uring.h"
 #include "wxpool_util.h"
 
-#define MODULE		"/sys/module/wxpool"
 #define USER_PARAM	WX_PARAM_DIR "max_pages_per_user"
 
 #define ROUND_SECONDS	15
@@ -622,7 +621,7 @@ FIXTURE_SETUP(torture)
 		SKIP(return, "only root can load modules");
 	arena = mmap(NULL, PG(1), RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, arena);
-	self->module = !access(MODULE "/refcnt", F_OK);
+	self->module = !access(WX_MODULE "/refcnt", F_OK);
 	if (!self->module)
 		printf("# wxpool is built in, and stays\n");
 	self->grouped = !group_make(&self->group, GROUP) &&
@@ -638,18 +637,6 @@ FIXTURE_SETUP(torture)
 /* What is charged to the groups is for another test to say. */
 FIXTURE_TEARDOWN(torture)
 {
-}
-
-static int unload(void)
-{
-	return syscall(__NR_delete_module, "wxpool", O_NONBLOCK) ? -errno : 0;
-}
-
-static int load(void)
-{
-	const char *cmd = getenv("WXPOOL_LOAD");
-
-	return system(cmd ? cmd : "modprobe wxpool");
 }
 
 static long seconds(void)
@@ -709,7 +696,7 @@ static void wait_for_peace(void)
 {
 	while (!all_given_back())
 		usleep(100000);
-	while (wx_read_long(MODULE "/refcnt") > 0)
+	while (wx_read_long(WX_MODULE "/refcnt") > 0)
 		usleep(100000);
 }
 
@@ -726,7 +713,7 @@ static int play_round(bool module, const struct group *group,
 	for (i = 0; i < ACTORS; i++)
 		pids[i] = actor(i, group, small);
 	for (; seconds() < until; usleep(200000))
-		failed += module && unload() != -EAGAIN;
+		failed += module && wx_unload() != -EAGAIN;
 	arena->stop = true;
 	for (i = 0; i < ACTORS; i++)
 		failed += pids[i] < 0 || wx_wait(pids[i]);
@@ -768,8 +755,8 @@ TEST_F_TIMEOUT(torture, rounds, 2 * 3600)
 		rounds++;
 		if (!self->module)
 			continue;
-		ASSERT_EQ(0, unload());
-		ASSERT_EQ(0, load());
+		ASSERT_EQ(0, wx_unload());
+		ASSERT_EQ(0, wx_load());
 	}
 	report(rounds);
 	EXPECT_EQ(NULL, still_to_come()) {

@@ -74,7 +74,8 @@
 #endif
 
 #define WX_DEV		"/dev/wxpool"
-#define WX_PARAM_DIR	"/sys/module/wxpool/parameters/"
+#define WX_MODULE	"/sys/module/wxpool"
+#define WX_PARAM_DIR	WX_MODULE "/parameters/"
 
 #define RW		(PROT_READ | PROT_WRITE)
 #define RX		(PROT_READ | PROT_EXEC)
@@ -642,6 +643,20 @@ static inline long wx_smaps(const void *p, const char *field)
 	}
 	fclose(f);
 	return kb;
+}
+
+/* ------------------------------------------------------------- the module */
+
+static inline int wx_unload(void)
+{
+	return syscall(__NR_delete_module, "wxpool", O_NONBLOCK) ? -errno : 0;
+}
+
+static inline int wx_load(void)
+{
+	const char *cmd = getenv("WXPOOL_LOAD");
+
+	return system(cmd ? cmd : "modprobe wxpool");
 }
 
 /* ------------------------------------------------------------ userfaultfd */
