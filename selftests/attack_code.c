@@ -133,22 +133,31 @@ static void *store_late(void *arg)
 	return NULL;
 }
 
-/* The other CPU has the page in its TLB, to be written. */
-static int stale_store_once(struct victim *v)
+/*
+ * @late begins on the other CPU, which has the page in its TLB then, and goes on
+ * after @step.
+ */
+static int stale_once(struct victim *v, char *to, void *(*late)(void *),
+		      int (*step)(struct victim *))
 {
-	struct thread t = { .to = v->w, .cpu = 1 };
+	struct thread t = { .to = to, .cpu = 1 };
 	int ret;
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		return missing(v, "one CPU");
 	on_cpu(0);
-	if (pthread_create(&t.id, NULL, store_late, &t))
+	if (pthread_create(&t.id, NULL, late, &t))
 		return BROKEN;
 	wait_for(&t, READY);
-	ret = victim_publish(v);
+	ret = step(v);
 	t.state = GO;
 	pthread_join(t.id, NULL);
 	return ret ? ret : t.sig;
+}
+
+static int stale_store_once(struct victim *v)
+{
+	return stale_once(v, v->w, store_late, victim_publish);
 }
 
 ATTACK_OPEN(stale_tlb_store, SIGBUS, SIGSEGV, DONE)
@@ -195,19 +204,9 @@ static void *run_late(void *arg)
 /* ... by another CPU, which has the page in its TLB, to be run. */
 static int stale_run_once(struct victim *v)
 {
-	struct thread t = { .to = v->code, .cpu = 1 };
-	int ret = victim_publish(v);
-
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		return missing(v, "one CPU");
-	on_cpu(0);
-	if (ret || pthread_create(&t.id, NULL, run_late, &t))
+	if (victim_publish(v))
 		return BROKEN;
-	wait_for(&t, READY);
-	ret = free_and_reuse(v);
-	t.state = GO;
-	pthread_join(t.id, NULL);
-	return ret ? ret : t.sig;
+	return stale_once(v, v->code, run_late, free_and_reuse);
 }
 
 ATTACK_OPEN(stale_tlb_run, SIGBUS, SIGSEGV, DONE)
