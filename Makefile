@@ -31,7 +31,9 @@ MAKEOVERRIDES := $(filter-out O=%,$(MAKEOVERRIDES))
 export BED_CALLER := make $(MAKECMDGOALS)
 bed := O=$(bedout) tools/bed
 arm := O=$(armout) tools/bed
-in-bed = $(bed) enter -- make -j$(jobs) $(if $(V),V=$(V),-s) $(1) O=$(bedout)
+# One at a time: .ci/run has two of these targets side by side.
+in-bed = mkdir -p $(bedout) && flock $(bedout)/lock env $(bed) enter -- \
+	make -j$(jobs) $(if $(V),V=$(V),-s) $(1) O=$(bedout)
 
 all: modules lib tools ## build the module, the library and the tools
 
