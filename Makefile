@@ -119,9 +119,10 @@ model: bed-root ## check the protocol's model, and that it needs each of its ste
 
 # $(call fuzz,KERNEL,OPERATIONS)
 fuzz = $(bed) run -k $(1) -c 2 -t $$(($(2) / 20 + 600)) -- \
-	sh -c 'modprobe wxpool && $(bedout)/wxfuzz/wxfuzz --ops $(2) $(if $(SEED),--seed $(SEED))'
+	sh -c 'modprobe wxpool && $(bedout)/wxfuzz/wxfuzz --ops $(2) $(if $(SEED),--seed $(SEED)) \
+		$(if $(LOOK),--look $(LOOK))'
 
-fuzz: bed-build ## random operations against a model (SEED=, OPS=, KERNEL=)
+fuzz: bed-build ## random operations against a model (SEED=, OPS=, KERNEL=, LOOK=)
 	$(Q)$(bed) module $(or $(KERNEL),6.12)
 	$(Q)tools/tap $(O)/check fuzzer "$(call fuzz,$(or $(KERNEL),6.12),$(or $(OPS),100000))"
 	@grep -E "^(# seed|(not )?ok)" $(O)/check/fuzzer.log
