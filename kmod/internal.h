@@ -109,6 +109,7 @@ struct wxp_page {
  *	wxp_ctx.lock
  * @pool: NULL once kept, and of packed pages; under wxp_ctx.lock
  * @older: kept packed pages of the same place; under wxp_ctx.lock
+ * @newer: the region whose @older it is, or NULL; under wxp_ctx.lock
  * @copy: for the owner, if a FREE on its way needs one; under wxp_ctx.lock
  * @born: wxp_ctx.forks when it was made
  * @ended: wxp_ctx.forks when it was kept, WXP_ALIVE before; under wxp_ctx.lock
@@ -123,6 +124,7 @@ struct wxp_region {
 	struct list_head link;
 	struct wxp_pool *pool;
 	struct wxp_region *older;
+	struct wxp_region *newer;
 	struct wxp_region *copy;
 	unsigned long born;
 	unsigned long ended;

@@ -182,6 +182,7 @@ static void wxp_packed_hide(struct wxp_ctx *ctx, struct wxp_region *region,
 			    struct wxp_region *older)
 {
 	region->older = older;
+	older->newer = region;
 	wxp_replace_region(ctx, older, region);
 	wxp_packed_begin(ctx, region);
 }

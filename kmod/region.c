@@ -348,18 +348,13 @@ static int wxp_pool_add(struct wxp_ctx *ctx, u32 id, struct list_head *regions)
 /* Nobody finds it any more; what it hides comes out again. */
 static void wxp_unlink_region(struct wxp_ctx *ctx, struct wxp_region *region)
 {
-	struct wxp_region *newer = mtree_load(&ctx->regions, region->pgoff);
-
 	lockdep_assert_held_write(&ctx->lock);
-	if (newer != region) {
-		while (newer->older != region)
-			newer = newer->older;
-		newer->older = region->older;
-	} else if (region->older) {
+	if (region->older)
+		region->older->newer = region->newer;
+	if (region->newer)
+		region->newer->older = region->older;
+	else
 		wxp_replace_region(ctx, region, region->older);
-	} else {
-		wxp_replace_region(ctx, region, NULL);
-	}
 }
 
 static void wxp_find_dead(struct wxp_ctx *ctx, struct list_head *dead)
@@ -375,6 +370,7 @@ static void wxp_find_dead(struct wxp_ctx *ctx, struct list_head *dead)
 		wxp_unlink_region(ctx, region);
 		list_move_tail(&region->link, dead);
 		WRITE_ONCE(ctx->nr_kept, ctx->nr_kept - region->nr_pages);
+		cond_resched();
 	}
 }
 

@@ -45,6 +45,7 @@ void wxp_find_heirs(struct wxp_ctx *ctx, const struct mm_struct *mm,
 		return;
 	i_mmap_lock_read(mapping);
 	for (node = rb_first_cached(&mapping->i_mmap); node; node = rb_next(node)) {
+		cond_resched();
 		vma = rb_entry(node, struct vm_area_struct, shared.rb);
 		if (!wxp_heir_nr(vma) || (mm && vma->vm_mm != mm))
 			continue;

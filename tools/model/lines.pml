@@ -33,6 +33,7 @@ inline wxp_packed_begin(r, p)
 	tree = r
 }
 
+/* The module finds the newer one by wxp_region.newer. */
 inline wxp_unlink_region(r)
 {
 	if
