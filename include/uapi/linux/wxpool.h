@@ -188,10 +188,10 @@ struct wxpool_range {
  * @ranges: address of an array of &struct wxpool_range
  * @nr_ranges: number of its elements, 1 to WXPOOL_MAX_RANGES
  * @flags: WXPOOL_IOC_INSTALL: of &enum wxpool_install_flags; else 0
- * @nr_mapped: output of the first two: how many ranges, from the first, have the view that
- *	they asked for
- * @map_error: output of the first two: 0, or the errno (positive) with which mmap() refused
- *	the view of range @nr_mapped
+ * @nr_mapped: output of the first two: how many ranges, from the first, have
+ *	the view that they asked for
+ * @map_error: output of the first two: 0, or the errno (positive) with which
+ *	mmap() refused the view of range @nr_mapped
  *
  * WXPOOL_IOC_ALLOC grants zeroed OPEN pages to @pool, which comes to life
  * with them. Fails with EEXIST where a page is not absent.
@@ -265,8 +265,9 @@ struct wxpool_free {
  * @size: sizeof(struct wxpool_freeze)
  * @flags: 0
  *
- * Has no output. From now on WXPOOL_IOC_ALLOC, WXPOOL_IOC_PROTECT and WXPOOL_IOC_INSTALL fail
- * with EROFS, for good. Freezing a frozen context does nothing.
+ * Has no output. From now on WXPOOL_IOC_ALLOC, WXPOOL_IOC_PROTECT and
+ * WXPOOL_IOC_INSTALL fail with EROFS, for good. Freezing a frozen context does
+ * nothing.
  *
  * For the owner only.
  */
