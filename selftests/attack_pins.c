@@ -156,6 +156,33 @@ ATTACK_OPEN(uring_read_across, -EFAULT, -EFAULT, DONE)
 	return ret == LINE ? HARMLESS : ret;
 }
 
+/*
+ * The page is memory of a ring's own queues, to which the kernel writes. What is
+ * submitted lies there before the code is published, and is done after that.
+ */
+ATTACK_OPEN(uring_queues, -EBUSY, DONE, DONE)
+{
+	struct io_uring_sqe *sqe = (void *)plain_pages(1, RW);
+	struct io_uring_params p = { .flags = IORING_SETUP_NO_MMAP };
+	int fd, ret;
+
+	sqe->opcode = IORING_OP_NOP;
+	p.sq_off.user_addr = (uintptr_t)sqe;
+	p.cq_off.user_addr = (uintptr_t)v->w;
+	fd = io_uring_setup(1, &p);
+	if (fd < 0)
+		return missing(v, "no io_uring with memory of the user's (6.5)");
+	*(uint32_t *)(v->w + p.sq_off.tail) = 1;
+	ret = victim_publish(v);
+	if (!ret && io_uring_enter(fd, 1, 1, IORING_ENTER_GETEVENTS, NULL) != 1)
+		ret = BROKEN;
+	close(fd);
+	/* Not published: the JIT writes once more. */
+	if (ret == -EBUSY)
+		wx_emit(v->w, GOOD);
+	return ret;
+}
+
 /* ------------------------------------------------------------- direct I/O */
 
 /*
