@@ -134,7 +134,8 @@ torture: bed-build ## everything at once, under memory pressure (SECONDS=, KERNE
 			-- sh -c 'modprobe wxpool && $(bedout)/selftests/torture'"
 
 check-nets: bed-build ## plant defects in the module, which the tests have to notice (NETS=)
-	$(Q)tools/tap $(O)/check nets "O=$(bedout) tools/nets/check.sh $(NETS)"
+	$(Q)tools/tap $(O)/check nets \
+		"O=$(bedout) CHECKED_KERNELS='$(CHECKED_KERNELS)' tools/nets/check.sh $(NETS)"
 
 bench: bed-root ## measure beside other ways to publish code (KERNEL=)
 	$(Q)$(call in-bed,bench-programs)
