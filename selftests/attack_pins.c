@@ -170,6 +170,8 @@ ATTACK_OPEN(uring_queues, -EBUSY, DONE, DONE)
 	p.sq_off.user_addr = (uintptr_t)sqe;
 	p.cq_off.user_addr = (uintptr_t)v->w;
 	fd = io_uring_setup(1, &p);
+	if (fd == -EFAULT)
+		return fd;
 	if (fd < 0)
 		return missing(v, "no io_uring with memory of the user's (6.5)");
 	*(uint32_t *)(v->w + p.sq_off.tail) = 1;
