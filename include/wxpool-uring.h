@@ -10,7 +10,8 @@
  * - 0: done, all of it, and what the structure receives is there;
  * - a negative errno as from ioctl(), see <linux/wxpool.h>: nothing was done;
  * - -ECANCELED: not started: linked to one that failed, or cancelled;
- * - -EOPNOTSUPP: the module or the kernel has no io_uring for it.
+ * - -EOPNOTSUPP: the module or the kernel has no io_uring for it;
+ * - -EACCES: a security policy forbids it, perhaps by a ring only.
  *
  * An operation is never done in part, or after its completion. Submissions are
  * not ordered unless linked (IOSQE_IO_LINK). They count as the owner's only
@@ -55,32 +56,35 @@ static inline void wxp_uring_prep_info(struct io_uring_sqe *sqe, int fd, struct 
 	wxp_uring_prep(sqe, fd, WXPOOL_IOC_INFO, info);
 }
 
-/** wxp_uring_prep_alloc() - WXPOOL_IOC_ALLOC: look at @map_error too */
-static inline void wxp_uring_prep_alloc(struct io_uring_sqe *sqe, int fd, struct wxpool_vec *vec)
+/** wxp_uring_prep_alloc() - WXPOOL_IOC_ALLOC */
+static inline void wxp_uring_prep_alloc(struct io_uring_sqe *sqe, int fd,
+					struct wxpool_alloc *arg)
 {
-	wxp_uring_prep(sqe, fd, WXPOOL_IOC_ALLOC, vec);
+	wxp_uring_prep(sqe, fd, WXPOOL_IOC_ALLOC, arg);
 }
 
-/** wxp_uring_prep_protect() - WXPOOL_IOC_PROTECT: look at @map_error too */
-static inline void wxp_uring_prep_protect(struct io_uring_sqe *sqe, int fd, struct wxpool_vec *vec)
+/** wxp_uring_prep_protect() - WXPOOL_IOC_PROTECT */
+static inline void wxp_uring_prep_protect(struct io_uring_sqe *sqe, int fd,
+					  struct wxpool_protect *arg)
 {
-	wxp_uring_prep(sqe, fd, WXPOOL_IOC_PROTECT, vec);
+	wxp_uring_prep(sqe, fd, WXPOOL_IOC_PROTECT, arg);
 }
 
 /**
  * wxp_uring_prep_install() - WXPOOL_IOC_INSTALL
  * @sqe: the submission
  * @fd: of the device: wxp_get_fd()
- * @vec: what goes where
+ * @arg: what goes where
  *
  * The code may run once the completion was seen, under the same rules as with
  * wxp_install(); but on arm64, where the thread did not make a system call since,
  * it executes an ISB first. What wxp_install_prepare() filled in is passed to
  * wxp_install_done() with the completion's @res then, which does that.
  */
-static inline void wxp_uring_prep_install(struct io_uring_sqe *sqe, int fd, struct wxpool_vec *vec)
+static inline void wxp_uring_prep_install(struct io_uring_sqe *sqe, int fd,
+					  struct wxpool_install *arg)
 {
-	wxp_uring_prep(sqe, fd, WXPOOL_IOC_INSTALL, vec);
+	wxp_uring_prep(sqe, fd, WXPOOL_IOC_INSTALL, arg);
 }
 
 /** wxp_uring_prep_free() - WXPOOL_IOC_FREE */

@@ -10,6 +10,10 @@
  * A context belongs to the process that opened it. In a child made by fork()
  * the code that was protected before the fork still runs, but every call on
  * the inherited context fails with -EXDEV; the child opens one of its own.
+ *
+ * The kernel backend's descriptor (wxp_get_fd()) is the library's own. If the
+ * program closes it, calls that need it fail with -EBADF, or with -ESTALE or
+ * -ENOTTY once its number is another file's, and wxp_close() leaves that alone.
  */
 #ifndef WXPOOL_H
 #define WXPOOL_H
@@ -62,9 +66,8 @@ enum wxp_prot {
  * enum wxp_flags - options of a context
  * @WXP_HUGE: for code that lives long: ask for huge pages (kernel backend). What
  *	wxp_install() installs lies in 2 MiB each of code or of read-only data,
- *	each one huge page where the system has one, and those are kept until
- *	the context is closed or its window is full. Pools from WXP_POOL_OWN up
- *	are the library's own then. The window has at least 16 MiB
+ *	each one huge page where the system has one. The window has at least
+ *	16 MiB
  * @WXP_MSEAL: code and read-only data, once protected or installed, cannot be
  *	unmapped, moved or mapped over by the process, wxp_close() included:
  *	their addresses stay taken until it ends. Those of wxp_place() are used
@@ -82,9 +85,6 @@ enum wxp_flags {
 	WXP_PKEY = 4,
 	WXP_IF_POSSIBLE = 8,
 };
-
-/** With WXP_HUGE, pools from this number up are -EINVAL. */
-#define WXP_POOL_OWN	0xfffff000u
 
 /**
  * struct wxp_options - how to open a context
@@ -168,7 +168,7 @@ struct wxp_item {
  * @pages_r: pages of protected read-only data
  * @pages_rx: pages of protected code
  * @pages_rw: pages of writable data
- * @pages_kept: pages of freed pools that a forked child still uses (kernel)
+ * @pages_kept: pages of freed pools that only forked children still use (kernel)
  * @syscalls: system calls made for memory since the context was opened
  * @vmas: mappings inside the window now, from /proc/self/maps; 0 without it
  * @spans: spans alive, of wxp_place()
@@ -290,9 +290,9 @@ int wxp_alloc(struct wxp *wxp, uint32_t pool, size_t size, size_t align,
  * Code may run once this has returned.
  *
  * Return: 0, or -ENOENT (no such pool), -EBUSY (a page is in use by I/O: try
- * again later), -ENOMEM, -EPERM (a security policy refuses), -EROFS (frozen: no
- * change), -EXDEV. After
- * -EBUSY all is still writable; after -ENOMEM or -EPERM a part may be protected
+ * again later), -EHWPOISON (a page has a memory error), -ENOMEM, -EPERM (a
+ * security policy refuses), -EROFS (frozen: no change), -EXDEV. After -EBUSY and
+ * -EHWPOISON all is still writable; after -ENOMEM or -EPERM a part may be protected
  * already, or not accessible. In any case the call can be repeated, and then
  * does the rest.
  */
@@ -380,10 +380,11 @@ int wxp_shrink(struct wxp *wxp, struct wxp_span *span, size_t size);
  *
  * Return: 0, or -EINVAL (no piece, an empty one, one that is not at a line's
  * start, or not in an RX or R span of this pool), -ENOENT (no such pool),
- * -EEXIST (a line is installed already, or named twice), -EFAULT (a source is
- * not readable; kernel and portable), -ENOMEM, -ENOSPC (limit of
- * /dev/wxpool), -EROFS (frozen), -EXDEV (after fork). On failure nothing has
- * changed.
+ * -EEXIST (a line is installed already, or named twice; kernel: or its page
+ * holds nothing but freed code that a forked child still shows), -EFAULT (a
+ * source is not readable; kernel and portable), -EHWPOISON (a page has a memory
+ * error), -ENOMEM, -ENOSPC (limit of /dev/wxpool), -EROFS (frozen), -EXDEV
+ * (after fork). On failure nothing has changed.
  */
 int wxp_install(struct wxp *wxp, uint32_t pool, const struct wxp_piece *pieces, size_t nr);
 
@@ -403,8 +404,8 @@ int wxp_install(struct wxp *wxp, uint32_t pool, const struct wxp_piece *pieces, 
  */
 int wxp_install_batch(struct wxp *wxp, struct wxp_item *items, size_t nr);
 
-struct wxpool_vec;
-struct wxpool_range;
+struct wxpool_install;
+struct wxpool_install_range;
 
 /**
  * wxp_install_prepare() - fill in an install for a ring of the caller's own
@@ -412,10 +413,10 @@ struct wxpool_range;
  * @pool: the pool
  * @pieces: what goes where
  * @nr: their number, 1 to 1,024; all together not above 16 MiB
- * @vec: receives the argument of wxp_uring_prep_install()
- * @ranges: room for @nr elements; @vec points to it
+ * @op: receives the argument of wxp_uring_prep_install()
+ * @ranges: room for @nr elements; @op points to it
  *
- * Checks all as wxp_install() does, and counts the lines as installed. @vec,
+ * Checks all as wxp_install() does, and counts the lines as installed. @op,
  * @ranges and the sources must stay until the completion, and
  * wxp_install_done() must be called after it, once. Until then the pool
  * cannot be freed (-EBUSY).
@@ -424,18 +425,19 @@ struct wxpool_range;
  * backend). On failure nothing has changed.
  */
 int wxp_install_prepare(struct wxp *wxp, uint32_t pool, const struct wxp_piece *pieces,
-			size_t nr, struct wxpool_vec *vec, struct wxpool_range *ranges);
+			size_t nr, struct wxpool_install *op,
+			struct wxpool_install_range *ranges);
 
 /**
  * wxp_install_done() - tell the result of a prepared install; then it may run
  * @wxp: the context
- * @vec: what wxp_install_prepare() filled in, with its ranges, unchanged
+ * @op: what wxp_install_prepare() filled in, with its ranges, unchanged
  * @result: the completion's result: 0 or a negative errno; or any negative
  *	errno where it was not submitted
  *
  * Return: @result, or -EINVAL (nothing is under way), -EXDEV.
  */
-int wxp_install_done(struct wxp *wxp, const struct wxpool_vec *vec, int result);
+int wxp_install_done(struct wxp *wxp, const struct wxpool_install *op, int result);
 
 /**
  * wxp_get_fd() - the descriptor of /dev/wxpool
@@ -488,17 +490,16 @@ int wxp_sync_cores(struct wxp *wxp);
  *
  * Ends what wxp_alloc(), wxp_place() and wxp_install() gave it. Its code must
  * not run any more and its data not be used. Other pools are not touched.
- * Pages that a child made by fork() can still run stay until it is gone, and
- * count as @pages_kept of &struct wxp_stats.
+ * What a child made by fork() can still run stays until it is gone; pages that
+ * only children run count as @pages_kept of &struct wxp_stats.
  *
  * Writable memory is kept for reuse, with its contents, up to 4 MiB (at most a
  * 16th of the window), and zeroed when it is handed out again: what must not
  * stay in memory is to be erased first.
  *
  * Return: 0, or -ENOENT (no such pool), -EBUSY (an install is under way in a
- * ring), -ENOMEM or -ENOSPC (after a fork, where packed pages must be copied;
- * portable: -ENOMEM), -EXDEV. On failure nothing has changed, and the call can
- * be repeated.
+ * ring), -ENOMEM (portable), -EXDEV. On failure nothing has changed, and the
+ * call can be repeated.
  */
 int wxp_free(struct wxp *wxp, uint32_t pool);
 

@@ -8,82 +8,41 @@
 #define WXPOOL_COMPAT_H
 
 #include <linux/mm.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
 #include <linux/version.h>
-#include <asm/cacheflush.h>
-
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
-#include <linux/pagevec.h>
-#else
-#include <linux/writeback.h>		/* struct folio_batch */
-#endif
-
-/*
- * Eight bytes of instructions that trap, and how processors come to see
- * instructions that the kernel has written through its own mapping.
- */
-#if defined(CONFIG_X86)
-#define WXP_TRAPS	0xccccccccccccccccull	/* int3 */
-
-static inline void wxp_sync_icache(unsigned long start, unsigned long end)
-{
-}
-#elif defined(CONFIG_ARM64)
-#include <asm/cpufeature.h>
-
-#define WXP_TRAPS	0xd4200000d4200000ull	/* brk #0 */
-
-/*
- * Cleans and invalidates to the point of unification, which reaches all
- * processors. A VIPT instruction cache may hold the old bytes under users'
- * addresses, which an invalidation by the kernel's does not find: all of it
- * goes, as in the core's sync_icache_aliases(), which is not exported.
- *
- * Each processor has to execute an ISB, too, before it runs what was written.
- * The caller does on its return to user space; for other threads that is up to
- * the user, as with any other code (flush_icache_range() would interrupt all
- * processors for it).
- */
-static inline void wxp_sync_icache(unsigned long start, unsigned long end)
-{
-	u64 ctr = read_sanitised_ftr_reg(SYS_CTR_EL0);
-
-	caches_clean_inval_pou(start, end);
-	if (SYS_FIELD_GET(CTR_EL0, L1Ip, ctr) != CTR_EL0_L1Ip_PIPT)
-		icache_inval_all_pou();
-}
-#else
-#error "wxpool: what is a trap instruction here, and how are caches synchronised?"
-#endif
-
-#ifndef __counted_by			/* 6.6 */
-#define __counted_by(member)
-#endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void vm_flags_init(struct vm_area_struct *vma, vm_flags_t flags)
 {
 	vma->vm_flags = flags;
 }
-#endif
 
-/*
- * lru_add_drain() is not exported; releasing a batch, even an empty one, calls
- * it.
- */
-static inline void wxp_lru_add_drain(void)
+static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
-	struct pagevec batch;
-
-	pagevec_init(&batch);
-	__pagevec_release(&batch);
-#else
-	struct folio_batch batch;
-
-	folio_batch_init(&batch);
-	__folio_batch_release(&batch);
-#endif
+	vma->vm_flags |= flags;
 }
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+static inline struct shrinker *shrinker_alloc(unsigned int flags, const char *name)
+{
+	return kzalloc(sizeof(struct shrinker), GFP_KERNEL);
+}
+
+/* If it fails, what it is for goes back at the limit only. */
+static inline void shrinker_register(struct shrinker *shrinker)
+{
+	shrinker->seeks = DEFAULT_SEEKS;
+	register_shrinker(shrinker, "wxpool");
+}
+
+static inline void shrinker_free(struct shrinker *shrinker)
+{
+	unregister_shrinker(shrinker);
+	kfree(shrinker);
+}
+#endif
 
 /* io_uring's header has moved, and hands out its command in different ways. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
@@ -96,7 +55,7 @@ static inline void wxp_lru_add_drain(void)
 #define IORING_URING_CMD_MASK	IORING_URING_CMD_FIXED
 #endif
 
-static inline const void *wxp_uring_payload(const struct io_uring_cmd *cmd)
+static inline const void *wxpool_uring_payload(const struct io_uring_cmd *cmd)
 {
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
 	return cmd->cmd;
@@ -114,9 +73,9 @@ static inline const void *wxp_uring_payload(const struct io_uring_cmd *cmd)
 
 #define vm_area_desc vm_area_struct
 
-int wxp_mmap(struct vm_area_desc *view, struct file *file);
+int wxpool_mmap(struct vm_area_desc *view, struct file *file);
 
-static inline vm_flags_t wxp_view_get_flags(const struct vm_area_struct *vma)
+static inline vm_flags_t wxpool_view_get_flags(const struct vm_area_struct *vma)
 {
 	return vma->vm_flags;
 }
@@ -128,7 +87,7 @@ static inline vm_flags_t wxp_view_get_flags(const struct vm_area_struct *vma)
  * worse. A flag that means nothing to us, and that the one before lacks, keeps
  * such a view apart.
  */
-static inline vm_flags_t wxp_no_merge(const struct vm_area_struct *vma)
+static inline vm_flags_t wxpool_no_merge(const struct vm_area_struct *vma)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && \
 	LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
@@ -146,63 +105,50 @@ static inline vm_flags_t wxp_no_merge(const struct vm_area_struct *vma)
 	return 0;
 }
 
-static inline void wxp_view_set_flags(struct vm_area_struct *vma,
-				      vm_flags_t flags)
+static inline void wxpool_view_set_flags(struct vm_area_struct *vma, vm_flags_t flags)
 {
-	vm_flags_init(vma, flags | wxp_no_merge(vma));
+	vm_flags_init(vma, flags | wxpool_no_merge(vma));
 }
 
-static inline void wxp_view_set_private(struct vm_area_struct *vma, void *data)
+static inline int wxpool_fop_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	vma->vm_private_data = data;
+	return wxpool_mmap(vma, file);
 }
 
-static inline int wxp_fop_mmap(struct file *file, struct vm_area_struct *vma)
-{
-	return wxp_mmap(vma, file);
-}
-
-#define WXP_FOP_MMAP	.mmap = wxp_fop_mmap
+#define WXPOOL_FOP_MMAP	.mmap = wxpool_fop_mmap
 
 #else
 
-int wxp_mmap(struct vm_area_desc *view, struct file *file);
+int wxpool_mmap(struct vm_area_desc *view, struct file *file);
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
-static inline vm_flags_t wxp_view_get_flags(const struct vm_area_desc *desc)
+static inline vm_flags_t wxpool_view_get_flags(const struct vm_area_desc *desc)
 {
 	return desc->vm_flags;
 }
 
-static inline void wxp_view_set_flags(struct vm_area_desc *desc,
-				      vm_flags_t flags)
+static inline void wxpool_view_set_flags(struct vm_area_desc *desc, vm_flags_t flags)
 {
 	desc->vm_flags = flags;
 }
 #else
-static inline vm_flags_t wxp_view_get_flags(const struct vm_area_desc *desc)
+static inline vm_flags_t wxpool_view_get_flags(const struct vm_area_desc *desc)
 {
 	return vma_flags_to_legacy(desc->vma_flags);
 }
 
-static inline void wxp_view_set_flags(struct vm_area_desc *desc,
-				      vm_flags_t flags)
+static inline void wxpool_view_set_flags(struct vm_area_desc *desc, vm_flags_t flags)
 {
 	desc->vma_flags = legacy_to_vma_flags(flags);
 }
 #endif
 
-static inline void wxp_view_set_private(struct vm_area_desc *desc, void *data)
+static inline int wxpool_fop_mmap(struct vm_area_desc *desc)
 {
-	desc->private_data = data;
+	return wxpool_mmap(desc, desc->file);
 }
 
-static inline int wxp_fop_mmap(struct vm_area_desc *desc)
-{
-	return wxp_mmap(desc, desc->file);
-}
-
-#define WXP_FOP_MMAP	.mmap_prepare = wxp_fop_mmap
+#define WXPOOL_FOP_MMAP	.mmap_prepare = wxpool_fop_mmap
 
 #endif
 

@@ -1,233 +1,230 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * wxpool: contexts, and what their users may hold
+ * wxpool: contexts, from open to release, and what they say of themselves
  */
-#include <linux/cred.h>
 #include <linux/mount.h>
 #include <linux/pseudo_fs.h>
+#include <linux/rhashtable.h>
 #include <linux/sched/mm.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 
 #include "internal.h"
 
-#define WXP_FS_MAGIC	0x57585021	/* "WXP!" */
-
-unsigned long wxp_max_context_pages;
-unsigned long wxp_max_user_pages;
-
-/* The users with an open context, by uid; guarded by wxp_users_lock. */
-static DEFINE_XARRAY(wxp_users);
-static DEFINE_MUTEX(wxp_users_lock);
-
-static struct wxp_user *wxp_user_new(kuid_t uid)
-{
-	struct wxp_user *user;
-	int err;
-
-	lockdep_assert_held(&wxp_users_lock);
-	user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
-	if (!user)
-		return NULL;
-	user->uid = uid;
-	err = xa_err(xa_store(&wxp_users, __kuid_val(uid), user, GFP_KERNEL));
-	if (err) {
-		kfree(user);
-		return NULL;
-	}
-	return user;
-}
-
-static struct wxp_user *wxp_user_get(kuid_t uid)
-{
-	struct wxp_user *user;
-
-	mutex_lock(&wxp_users_lock);
-	user = xa_load(&wxp_users, __kuid_val(uid));
-	if (!user)
-		user = wxp_user_new(uid);
-	if (user)
-		user->refs++;
-	mutex_unlock(&wxp_users_lock);
-	return user;
-}
-
-static void wxp_user_put(struct wxp_user *user)
-{
-	mutex_lock(&wxp_users_lock);
-	if (!--user->refs) {
-		xa_erase(&wxp_users, __kuid_val(user->uid));
-		kfree(user);
-	}
-	mutex_unlock(&wxp_users_lock);
-}
-
-/* Never over @max, not even for an instant: others would see it. */
-static bool wxp_add_below(atomic_long_t *counter, unsigned long n,
-			  unsigned long max)
-{
-	long old = atomic_long_read(counter);
-
-	do {
-		if (n > max || old > max - n)
-			return false;
-	} while (!atomic_long_try_cmpxchg(counter, &old, old + n));
-	return true;
-}
-
-/**
- * wxp_charge() - count pages towards the limits of a context and its user
- * @ctx: the context
- * @nr_pages: how many
- *
- * Return: 0 or -ENOSPC.
- */
-int wxp_charge(struct wxp_ctx *ctx, unsigned long nr_pages)
-{
-	if (!wxp_add_below(&ctx->pages, nr_pages,
-			   READ_ONCE(wxp_max_context_pages)))
-		return -ENOSPC;
-	if (!wxp_add_below(&ctx->user->pages, nr_pages,
-			   READ_ONCE(wxp_max_user_pages))) {
-		atomic_long_sub(nr_pages, &ctx->pages);
-		return -ENOSPC;
-	}
-	return 0;
-}
-
-void wxp_uncharge(struct wxp_ctx *ctx, unsigned long nr_pages)
-{
-	atomic_long_sub(nr_pages, &ctx->user->pages);
-	atomic_long_sub(nr_pages, &ctx->pages);
-}
+#define WXPOOL_FS_MAGIC	0x57585021	/* "WXP!" */
 
 /*
  * All opens of the device node share its inode, but each context needs a
  * mapping of its own for its views to be found in. The file stays the node's,
  * so that noexec and security modules judge views by the node.
  */
-static int wxp_init_fs_context(struct fs_context *fc)
+static int wxpool_init_fs_context(struct fs_context *fc)
 {
-	return init_pseudo(fc, WXP_FS_MAGIC) ? 0 : -ENOMEM;
+	return init_pseudo(fc, WXPOOL_FS_MAGIC) ? 0 : -ENOMEM;
 }
 
-static struct file_system_type wxp_fs_type = {
+static struct file_system_type wxpool_fs_type = {
 	.name = "wxpool",
 	.owner = THIS_MODULE,
-	.init_fs_context = wxp_init_fs_context,
+	.init_fs_context = wxpool_init_fs_context,
 	.kill_sb = kill_anon_super,
 };
 
-static struct vfsmount *wxp_fs_mnt;
-static int wxp_fs_count;
+static struct vfsmount *wxpool_fs_mnt;
+static int wxpool_fs_count;
 
-static struct inode *wxp_inode_new(void)
+static struct inode *wxpool_inode_new(void)
 {
 	struct inode *inode;
 	int err;
 
-	err = simple_pin_fs(&wxp_fs_type, &wxp_fs_mnt, &wxp_fs_count);
+	err = simple_pin_fs(&wxpool_fs_type, &wxpool_fs_mnt, &wxpool_fs_count);
 	if (err)
 		return ERR_PTR(err);
-	inode = alloc_anon_inode(wxp_fs_mnt->mnt_sb);
+	inode = alloc_anon_inode(wxpool_fs_mnt->mnt_sb);
 	if (IS_ERR(inode))
-		simple_release_fs(&wxp_fs_mnt, &wxp_fs_count);
+		simple_release_fs(&wxpool_fs_mnt, &wxpool_fs_count);
 	else
-		i_size_write(inode, WXP_SPACE);
+		i_size_write(inode, WXPOOL_SPACE);
 	return inode;
 }
 
-static void wxp_inode_free(struct inode *inode)
+static void wxpool_inode_free(struct inode *inode)
 {
 	iput(inode);
-	simple_release_fs(&wxp_fs_mnt, &wxp_fs_count);
+	simple_release_fs(&wxpool_fs_mnt, &wxpool_fs_count);
 }
 
-static struct wxp_ctx *wxp_ctx_new(void)
+static struct wxpool_context *wxpool_context_new(void)
 {
-	struct wxp_ctx *ctx;
+	static atomic64_t ids;
+	struct wxpool_context *ctx;
 
 	ctx = kzalloc(sizeof(*ctx), GFP_KERNEL_ACCOUNT);
 	if (!ctx)
 		return NULL;
 	init_rwsem(&ctx->lock);
-	mt_init(&ctx->regions);
-	xa_init_flags(&ctx->pools, XA_FLAGS_ACCOUNT);
-	INIT_LIST_HEAD(&ctx->packed);
-	INIT_LIST_HEAD(&ctx->kept);
+	ctx->info = (struct wxpool_info){
+		.context = atomic64_inc_return(&ids),
+		.abi_version = WXPOOL_ABI_VERSION,
+		.features = wxpool_keeps_xo() ? WXPOOL_FEATURE_XO : 0,
+		.space = WXPOOL_SPACE,
+		.page_size = PAGE_SIZE,
+		.line_size = WXPOOL_LINE_SIZE,
+		.block_size = WXPOOL_HAS_BLOCKS ? SZ_2M : 0,
+		.max_ranges = WXPOOL_MAX_RANGES,
+	};
+	xa_init_flags(&ctx->tables, XA_FLAGS_ACCOUNT);
+	INIT_LIST_HEAD(&ctx->heirs);
 	mmgrab(current->mm);
 	ctx->owner = current->mm;
 	return ctx;
 }
 
-static void wxp_ctx_free(struct wxp_ctx *ctx)
+static void wxpool_context_free(struct wxpool_context *ctx)
 {
 	mmdrop(ctx->owner);
 	kfree(ctx);
 }
 
-int wxp_open(struct inode *inode, struct file *file)
+int wxpool_open(struct inode *inode, struct file *file)
 {
-	struct wxp_ctx *ctx;
+	struct wxpool_context *ctx;
 	int err;
 
 	if (!current->mm)
 		return -EXDEV;
-	ctx = wxp_ctx_new();
+	ctx = wxpool_context_new();
 	if (!ctx)
 		return -ENOMEM;
-	ctx->user = wxp_user_get(current_uid());
-	if (!ctx->user) {
-		err = -ENOMEM;
-		goto err_ctx;
-	}
-	ctx->inode = wxp_inode_new();
+	err = wxpool_pools_init(ctx);
+	if (err)
+		goto err_context;
+	ctx->inode = wxpool_inode_new();
 	if (IS_ERR(ctx->inode)) {
 		err = PTR_ERR(ctx->inode);
-		goto err_user;
+		goto err_pools;
 	}
+	err = wxpool_user_get(ctx);
+	if (err)
+		goto err_inode;
 	file->f_mapping = ctx->inode->i_mapping;
 	file->private_data = ctx;
 	return nonseekable_open(inode, file);
 
-err_user:
-	wxp_user_put(ctx->user);
-err_ctx:
-	wxp_ctx_free(ctx);
+err_inode:
+	wxpool_inode_free(ctx->inode);
+err_pools:
+	rhashtable_destroy(&ctx->pools);
+err_context:
+	wxpool_context_free(ctx);
 	return err;
 }
 
-/* No view is left, so no fault comes and no lock is needed. */
-int wxp_release(struct inode *inode, struct file *file)
+/* No view is left, so no fault comes; but its user and the shrinker may. */
+int wxpool_release(struct inode *inode, struct file *file)
 {
-	struct wxp_ctx *ctx = file->private_data;
-	struct wxp_pool *pool;
-	unsigned long id;
+	struct wxpool_context *ctx = file->private_data;
+	struct wxpool_ending ending = { .ctx = ctx };
 
-	mtree_destroy(&ctx->regions);
-	xa_for_each(&ctx->pools, id, pool) {
-		wxp_free_regions(ctx, &pool->regions);
-		wxp_pool_destroy(pool);
-	}
-	xa_destroy(&ctx->pools);
-	wxp_free_regions(ctx, &ctx->packed);
-	wxp_free_regions(ctx, &ctx->kept);
-	wxp_free_spare(ctx);
-	wxp_inode_free(ctx->inode);
-	wxp_user_put(ctx->user);
-	wxp_ctx_free(ctx);
+	down_write(&ctx->lock);
+	WARN_ON_ONCE(!list_empty(&ctx->heirs) || ctx->fork_mm || ctx->info.pages_kept);
+	wxpool_free_all(ctx, false, &ending);
+	wxpool_drop_idle(ctx);
+	up_write(&ctx->lock);
+	rhashtable_destroy(&ctx->pools);
+	wxpool_free_spare(ctx);
+	WARN_ON_ONCE(atomic_long_read(&ctx->charged));
+	wxpool_user_put(ctx);
+	wxpool_inode_free(ctx->inode);
+	wxpool_context_free(ctx);
 	return 0;
 }
 
-int wxp_ioc_freeze(struct file *file, void *argp)
+/* With ctx->lock held */
+static void wxpool_get_info(struct wxpool_context *ctx, struct wxpool_info *info)
 {
-	struct wxp_ctx *ctx = file->private_data;
-	struct wxpool_freeze *arg = argp;
+	*info = ctx->info;
+	info->context_limit = READ_ONCE(wxpool_context_limit);
+	info->user_limit = READ_ONCE(wxpool_user_limit);
+	info->charged = atomic_long_read(&ctx->charged);
+	info->user_charged = atomic_long_read(&ctx->user->charged);
+}
 
-	if (arg->flags)
-		return -EINVAL;
-	if (down_write_killable(&ctx->lock))
+static void wxpool_ask_pool(struct wxpool_context *ctx, struct wxpool_info *info, u32 id)
+{
+	struct wxpool_pool *pool = wxpool_pool_find(ctx, id);
+	struct wxpool_heirs *heirs;
+
+	info->pool = id;
+	if (pool) {
+		info->pool_state = WXPOOL_POOL_LIVE;
+		wxpool_count_pool(ctx, pool, info);
+		return;
+	}
+	list_for_each_entry(heirs, &ctx->heirs, link) {
+		for (pool = heirs->kept; pool; pool = pool->next) {
+			if (pool->id == id) {
+				info->pool_state = WXPOOL_POOL_KEPT;
+				wxpool_count_pool(ctx, pool, info);
+			}
+			cond_resched();
+		}
+	}
+}
+
+int wxpool_op_info(struct wxpool_context *ctx, union wxpool_args *args, const void *vec,
+		   gfp_t gfp)
+{
+	struct wxpool_info *info = &args->info;
+	u32 size = info->size, pool = info->pool;
+
+	if (down_read_killable(&ctx->lock))
 		return -EINTR;
-	ctx->frozen = true;
+	wxpool_get_info(ctx, info);
+	wxpool_ask_pool(ctx, info, pool);
+	up_read(&ctx->lock);
+	info->size = size;
+	return 0;
+}
+
+/* For people; programs ask INFO. */
+void wxpool_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct wxpool_context *ctx = file->private_data;
+	struct wxpool_info info;
+
+	if (down_read_killable(&ctx->lock))
+		return;
+	wxpool_get_info(ctx, &info);
+	up_read(&ctx->lock);
+	seq_printf(m, "wxpool-context:\t%llu%s\n", info.context, info.frozen ? " frozen" : "");
+	seq_printf(m, "wxpool-pools:\t%llu\n", info.pools);
+	seq_printf(m, "wxpool-open:\t%llu\n", info.pages_open);
+	seq_printf(m, "wxpool-read:\t%llu\n", info.pages_read);
+	seq_printf(m, "wxpool-exec:\t%llu\n", info.pages_exec);
+	seq_printf(m, "wxpool-exec-only:\t%llu\n", info.pages_exec_only);
+	seq_printf(m, "wxpool-packed:\t%llu\n", info.pages_packed);
+	seq_printf(m, "wxpool-huge:\t%llu\n", info.pages_huge);
+	seq_printf(m, "wxpool-idle:\t%llu\n", info.pages_idle);
+	seq_printf(m, "wxpool-kept:\t%llu\n", info.pages_kept);
+	seq_printf(m, "wxpool-lines:\t%llu\n", info.lines);
+	seq_printf(m, "wxpool-kept-lines:\t%llu\n", info.lines_kept);
+	seq_printf(m, "wxpool-charged:\t%llu\n", info.charged);
+	seq_printf(m, "wxpool-limit:\t%llu\n", info.context_limit);
+}
+
+int wxpool_op_freeze(struct wxpool_context *ctx, union wxpool_args *args, const void *vec,
+		     gfp_t gfp)
+{
+	int err;
+
+	if (args->freeze.flags)
+		return -EINVAL;
+	err = wxpool_lock(ctx, gfp);
+	if (err)
+		return err;
+	ctx->info.frozen = 1;
 	up_write(&ctx->lock);
 	return 0;
 }

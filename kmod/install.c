@@ -1,487 +1,399 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * wxpool: installing bytes in the lines of packed pages, all of a vector or none
+ * wxpool: INSTALL puts bytes into lines of packed pages, all of a vector or none
  *
- * 1. Without a lock, the bytes are copied from the user. Those of pages that
- *    the vector covers in full go straight into new pages, others into a buffer.
- * 2. Under the context's lock all lines are claimed. Where a page is absent,
- *    the new one takes its place.
+ * 1. Without a lock, the bytes are copied from the user: into a buffer or, if
+ *    there are many, those of whole pages and blocks into new ones.
+ * 2. Under the context's lock all lines are claimed. If a page is absent that
+ *    has been filled, it takes its place as it is.
  * 3. What is not in place yet is copied there. Nothing can fail any more.
  *
  * So nothing of a call that fails was ever in an executable page.
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 
 #include "internal.h"
 
 /*
- * struct wxp_part - what of a range is in one page
- * @line: the first line
- * @nr: number of lines
- * @len: bytes from the user; the rest of the last line is filled
- * @full: the page is new, and covered in full by this part and its neighbours
- * @from: the user's address
- * @bytes: where the lines are staged
- * @fresh: the new page that @bytes is in, or NULL
- * @region: where the lines are claimed
+ * Adjacent lines of a call: first a run, which goes on as far as ranges adjoin, then
+ * what of it has its bytes in one place.
  */
-struct wxp_part {
+struct wxpool_part {
 	u64 line;
-	unsigned int nr;
-	unsigned int len;
-	enum wxp_state state;
-	bool full;
-	const void __user *from;
-	void *bytes;
-	struct wxp_region *fresh;
-	struct wxp_region *region;
+	u32 nr;
+	enum wxpool_state state;
+	void *bytes;			/* full lines; NULL once they are where they belong */
+	struct wxpool_region *region;	/* of the new page or block that they are in, or NULL */
 };
+
+#define WXPOOL_FEW_PARTS	64
 
 /*
- * struct wxp_install - one INSTALL on its way
- * @nonblock: for io_uring: -EAGAIN where it would block
- * @gfp: WXP_GFP or WXP_GFP_NOWAIT
- * @huge: prefer windows of huge size
- * @parts: of all ranges, in their order
- * @nr_parts: how many
- * @claimed: how many have their lines, from the first
- * @buffer: for the lines of pages that are not covered in full
- * @staged: new pages that have found no place
- * @ending: pages of a call that failed
- * @few_ranges: for @ranges
- * @few: is @parts, if that is enough
- * @small: is @buffer, if that is enough
- *
- * With all this a function, a vector of them or a module needs no memory to be
- * got and, as many kernels do then, cleared.
+ * What most calls need beside the stack. The context keeps one, so that a function
+ * or a module needs no memory to be got and, as many kernels do then, cleared.
  */
-struct wxp_install {
-	struct wxp_ctx *ctx;
-	struct wxp_ranges ranges;
-	bool nonblock;
-	gfp_t gfp;
-	bool huge;
-	struct wxp_part *parts;
-	unsigned int nr_parts;
-	unsigned int claimed;
-	void *buffer;
-	struct list_head staged;
-	struct wxp_ending ending;
-	struct wxpool_range few_ranges[64];
-	struct wxp_part few[80];
-	u64 small[SZ_16K / sizeof(u64)];
+struct wxpool_buffer {
+	struct wxpool_part runs[WXPOOL_FEW_PARTS], parts[WXPOOL_FEW_PARTS];
+	u64 bytes[(SZ_32K - 2 * WXPOOL_FEW_PARTS * sizeof(struct wxpool_part)) / sizeof(u64)];
 };
 
-static u64 wxp_first_line(const struct wxpool_range *range)
+/* One INSTALL on its way */
+struct wxpool_inst {
+	struct wxpool_context *ctx;
+	struct wxpool_buffer *buffer;
+	gfp_t gfp;
+	bool blocks;			/* prefer them */
+	const struct wxpool_install_range *ranges;
+	u32 nr_ranges, nr_runs, nr_parts;
+	struct wxpool_part *runs, *parts;
+	u64 nr_lines;			/* of all */
+	u64 nr_claimed;			/* of them, from the first */
+	void *bytes;			/* for parts without a region, if @buffer is too small */
+};
+
+static int wxpool_check_install(const struct wxpool_install_range *range, bool first)
 {
-	return range->offset >> WXP_LINE_SHIFT;
+	if (!range->length || range->flags & ~WXPOOL_RANGE_CONT)
+		return -EINVAL;
+	if (range->flags)
+		return first || range->offset || range->prot ? -EINVAL : 0;
+	if (!IS_ALIGNED(range->offset, WXPOOL_LINE_SIZE) || !range->prot ||
+	    range->prot >= WXPOOL_NR_STATES)
+		return -EINVAL;
+	return range->offset > WXPOOL_SPACE ? -EOVERFLOW : 0;
 }
 
-static u64 wxp_nr_lines(const struct wxpool_range *range)
+/* @end: of the bytes before, as an offset */
+static int wxpool_add_range(struct wxpool_inst *inst, const struct wxpool_install_range *range,
+			    u64 *end)
 {
-	return DIV_ROUND_UP_ULL(range->length, WXP_LINE_SIZE);
-}
+	struct wxpool_part *run = inst->runs + inst->nr_runs - 1;
+	u64 nr;
+	int err;
 
-static unsigned int wxp_nr_parts(const struct wxpool_range *range)
-{
-	u64 first = wxp_first_line(range);
-	u64 last = first + wxp_nr_lines(range) - 1;
-
-	return (last >> WXP_LINES_SHIFT) - (first >> WXP_LINES_SHIFT) + 1;
-}
-
-static int wxp_alloc_parts(struct wxp_install *inst)
-{
-	const struct wxp_ranges *ranges = &inst->ranges;
-	unsigned int nr_parts = 0;
-	u64 nr_lines = 0;
-	u32 i;
-
-	for (i = 0; i < ranges->nr; i++) {
-		nr_lines += wxp_nr_lines(&ranges->r[i]);
-		if (nr_lines > WXPOOL_MAX_INSTALL >> WXP_LINE_SHIFT)
-			return -EINVAL;
-		nr_parts += wxp_nr_parts(&ranges->r[i]);
+	err = wxpool_check_install(range, !inst->nr_runs);
+	if (err)
+		return err;
+	if (!range->flags) {
+		if (!inst->nr_runs || range->prot != run->state ||
+		    range->offset != ALIGN(*end, WXPOOL_LINE_SIZE)) {
+			run = inst->runs + inst->nr_runs++;
+			*run = (struct wxpool_part){
+				.line = range->offset >> WXPOOL_LINE_SHIFT,
+				.state = range->prot,
+			};
+		}
+		*end = range->offset;
 	}
-	if (nr_parts <= ARRAY_SIZE(inst->few))
-		inst->parts = inst->few;
-	else
-		inst->parts = kvmalloc_array(nr_parts, sizeof(*inst->parts),
-					     inst->gfp);
-	return inst->parts ? 0 : -ENOMEM;
+	if (range->length > WXPOOL_SPACE - *end)
+		return -EOVERFLOW;
+	*end += range->length;
+	nr = DIV_ROUND_UP_ULL(*end, WXPOOL_LINE_SIZE) - run->line;
+	inst->nr_lines += nr - run->nr;
+	run->nr = nr;
+	return inst->nr_lines > WXPOOL_MAX_INSTALL >> WXPOOL_LINE_SHIFT ? -EINVAL : 0;
 }
 
-static unsigned int wxp_split_range(struct wxp_install *inst,
-				    const struct wxpool_range *range)
+static struct wxpool_part *wxpool_get_parts(struct wxpool_part *few, u32 nr, gfp_t gfp)
 {
-	u64 line = wxp_first_line(range), end = line + wxp_nr_lines(range);
-	const void __user *from = u64_to_user_ptr(range->addr);
-	struct wxp_part *part;
-	u64 left = range->length;
+	return nr <= WXPOOL_FEW_PARTS ? few : kvmalloc_array(nr, sizeof(*few), gfp);
+}
+
+static int wxpool_find_runs(struct wxpool_inst *inst)
+{
+	u64 end = 0;
+	u32 i;
+	int err = 0;
+
+	inst->runs = wxpool_get_parts(inst->buffer->runs, inst->nr_ranges, inst->gfp);
+	if (!inst->runs)
+		return -ENOMEM;
+	for (i = 0; i < inst->nr_ranges && !err; i++)
+		err = wxpool_add_range(inst, &inst->ranges[i], &end);
+	return err;
+}
+
+static bool wxpool_is_full(u64 line, u64 left, unsigned int order)
+{
+	return left >= WXPOOL_LINES << order && !(line % (WXPOOL_LINES << order));
+}
+
+/* The next part of a run, of which @left lines are left: a block, a page, or less */
+static int wxpool_split_off(struct wxpool_inst *inst, struct wxpool_part *part, u64 left)
+{
+	struct wxpool_region *region = ERR_PTR(-ENOMEM);
+
+	if (!wxpool_is_full(part->line, left, 0)) {
+		part->nr = min(left, WXPOOL_LINES - part->line % WXPOOL_LINES);
+		return 0;
+	}
+	if (inst->blocks && WXPOOL_HAS_BLOCKS &&
+	    wxpool_is_full(part->line, left, WXPOOL_BLOCK_ORDER))
+		region = wxpool_packed_new(inst->ctx, WXPOOL_BLOCK_ORDER, part->state, inst->gfp);
+	if (IS_ERR(region))
+		region = wxpool_packed_new(inst->ctx, 0, part->state, inst->gfp);
+	if (IS_ERR(region))
+		return PTR_ERR(region);
+	part->nr = region->nr_pages << WXPOOL_LINES_SHIFT;
+	part->region = region;
+	part->bytes = page_address(region->page);
+	return 0;
+}
+
+static int wxpool_split_run(struct wxpool_inst *inst, const struct wxpool_part *run, void **bytes,
+			    bool large)
+{
+	u64 line = run->line, end = run->line + run->nr;
+	struct wxpool_part *part;
+	int err;
 
 	for (; line < end; line += part->nr) {
-		part = &inst->parts[inst->nr_parts++];
-		part->line = line;
-		part->nr = wxp_lines_of_page(line, end);
-		part->len = min_t(u64, left, part->nr * WXP_LINE_SIZE);
-		part->state = wxp_range_state(range);
-		part->full = false;
-		part->from = from;
-		part->fresh = NULL;
-		from += part->len;
-		left -= part->len;
-	}
-	return wxp_nr_lines(range);
-}
-
-/*
- * Marks the parts of new pages that are covered in full; counts other lines.
- * What is absent may be there before the lines are claimed.
- */
-static unsigned int wxp_find_full(struct wxp_install *inst)
-{
-	struct wxp_part *head = NULL, *part, *p;
-	unsigned int nr_lines = 0;
-
-	lockdep_assert_held(&inst->ctx->lock);
-	for (part = inst->parts; part < inst->parts + inst->nr_parts; part++) {
-		nr_lines += part->nr;
-		if (part->line % WXP_LINES == 0)
-			head = part;
-		else if (head && part[-1].line + part[-1].nr != part->line)
-			head = NULL;
-		if (!head || (part->line + part->nr) % WXP_LINES ||
-		    mtree_load(&inst->ctx->regions, part->line >> WXP_LINES_SHIFT))
-			continue;
-		for (p = head; p <= part; p++)
-			p->full = true;
-		nr_lines -= WXP_LINES;
-		head = NULL;
-	}
-	return nr_lines;
-}
-
-static int wxp_lock_read(struct wxp_install *inst)
-{
-	if (inst->nonblock)
-		return down_read_trylock(&inst->ctx->lock) ? 0 : -EAGAIN;
-	return down_read_killable(&inst->ctx->lock);
-}
-
-static int wxp_lock_write(struct wxp_install *inst)
-{
-	if (inst->nonblock)
-		return down_write_trylock(&inst->ctx->lock) ? 0 : -EAGAIN;
-	return down_write_killable(&inst->ctx->lock);
-}
-
-static int wxp_split_ranges(struct wxp_install *inst)
-{
-	const struct wxp_ranges *ranges = &inst->ranges;
-	unsigned int nr_lines = 0;
-	size_t size;
-	u32 i;
-	int err;
-
-	err = wxp_alloc_parts(inst);
-	if (err)
-		return err;
-	for (i = 0; i < ranges->nr; i++)
-		nr_lines += wxp_split_range(inst, &ranges->r[i]);
-	/* With huge pages it is likely that the page is there already. */
-	if (nr_lines >= WXP_LINES && !inst->huge) {
-		err = wxp_lock_read(inst);
-		if (err)
-			return err;
-		nr_lines = wxp_find_full(inst);
-		up_read(&inst->ctx->lock);
-	}
-	size = nr_lines * WXP_LINE_SIZE;
-	if (size > sizeof(inst->small))
-		inst->buffer = kvmalloc(size, inst->gfp);
-	return inst->buffer ? 0 : -ENOMEM;
-}
-
-static int wxp_stage_part(struct wxp_install *inst, struct wxp_part *part,
-			  void **buffer)
-{
-	if (!part->full) {
-		part->bytes = *buffer;
-		*buffer += part->nr * WXP_LINE_SIZE;
-	} else if (part->line % WXP_LINES) {
-		part->fresh = part[-1].fresh;
-		part->bytes = part[-1].bytes + part[-1].nr * WXP_LINE_SIZE;
-	} else {
-		part->fresh = wxp_packed_new(inst->ctx,
-					     part->line >> WXP_LINES_SHIFT, 1,
-					     part->state, inst->gfp);
-		if (IS_ERR(part->fresh))
-			return PTR_ERR(part->fresh);
-		list_add(&part->fresh->link, &inst->staged);
-		part->bytes = folio_address(part->fresh->pages[0].folio);
-	}
-	if (part->len % WXP_LINE_SIZE)
-		wxp_fill(part->bytes + (part->nr - 1) * WXP_LINE_SIZE,
-			 part->state, WXP_LINE_SIZE);
-	return wxp_copy_words(part->bytes, part->from, part->len);
-}
-
-static int wxp_stage(struct wxp_install *inst)
-{
-	void *buffer;
-	unsigned int i;
-	int err;
-
-	err = wxp_split_ranges(inst);
-	buffer = inst->buffer;
-	for (i = 0; i < inst->nr_parts && !err; i++) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		err = wxp_stage_part(inst, &inst->parts[i], &buffer);
+		part = &inst->parts[inst->nr_parts];
+		*part = (struct wxpool_part){ line, end - line, run->state };
+		err = large ? wxpool_split_off(inst, part, end - line) : 0;
+		if (err)
+			return err;
+		inst->nr_parts++;
+		if (!part->bytes) {
+			part->bytes = *bytes;
+			*bytes += part->nr << WXPOOL_LINE_SHIFT;
+		}
 		cond_resched();
 	}
+	return 0;
+}
+
+/* Bytes of whole pages of a large call are copied once, if the pages are absent. */
+static int wxpool_split_runs(struct wxpool_inst *inst)
+{
+	bool large = inst->nr_lines << WXPOOL_LINE_SHIFT > sizeof(inst->buffer->bytes);
+	void *bytes = inst->buffer->bytes;
+	u32 nr = inst->nr_runs, i;
+	int err = 0;
+
+	if (large) {
+		/* Its pages, and less than a page at each end of a run */
+		nr += inst->nr_runs + (inst->nr_lines >> WXPOOL_LINES_SHIFT);
+		inst->bytes = kvmalloc(min(inst->nr_lines << WXPOOL_LINE_SHIFT,
+					   (u64)inst->nr_runs << (PAGE_SHIFT + 1)), inst->gfp);
+		bytes = inst->bytes;
+	}
+	inst->parts = wxpool_get_parts(inst->buffer->parts, nr, inst->gfp);
+	if (!bytes || !inst->parts)
+		return -ENOMEM;
+	for (i = 0; i < inst->nr_runs && !err; i++)
+		err = wxpool_split_run(inst, &inst->runs[i], &bytes, large);
 	return err;
 }
 
-static struct wxp_region *wxp_find_place(struct wxp_install *inst,
-					 struct wxp_part *part)
-{
-	int err;
+/* Where the next byte goes */
+struct wxpool_cursor {
+	const struct wxpool_part *part;
+	u32 pos;
+};
 
-	if (part->full && part->line % WXP_LINES == 0) {
-		err = wxp_packed_insert(inst->ctx, part->fresh, inst->gfp);
-		if (err != -EEXIST)
-			return err ? ERR_PTR(err) : part->fresh;
+static void wxpool_advance(struct wxpool_cursor *at, u32 n)
+{
+	at->pos += n;
+	if (at->pos == at->part->nr << WXPOOL_LINE_SHIFT) {
+		at->part++;
+		at->pos = 0;
 	}
-	return wxp_packed_get(inst->ctx, part->line >> WXP_LINES_SHIFT,
-			      part->state, inst->huge, inst->gfp);
 }
 
-static int wxp_claim_parts(struct wxp_install *inst)
+static int wxpool_copy_range(struct wxpool_cursor *at, const struct wxpool_install_range *range)
 {
-	struct wxp_part *part;
+	const void __user *from = u64_to_user_ptr(range->source);
+	u32 left = range->length, n;
+
+	for (; left; left -= n, from += n) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		n = min_t(u32, left, PAGE_SIZE);
+		n = min(n, (at->part->nr << WXPOOL_LINE_SHIFT) - at->pos);
+		if (wxpool_copy_words(at->part->bytes + at->pos, from, n))
+			return -EFAULT;
+		wxpool_advance(at, n);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* What is left of the line */
+static void wxpool_pad(struct wxpool_cursor *at)
+{
+	u8 fill[WXPOOL_LINE_SIZE] __aligned(sizeof(u64));
+	u32 used = at->pos % WXPOOL_LINE_SIZE;
+
+	if (!used)
+		return;
+	wxpool_fill(fill, at->part->state, sizeof(fill));
+	memcpy(at->part->bytes + at->pos, fill + used, sizeof(fill) - used);
+	wxpool_advance(at, sizeof(fill) - used);
+}
+
+static int wxpool_stage(struct wxpool_inst *inst)
+{
+	struct wxpool_cursor at = {};
+	int err;
+	u32 i;
+
+	err = wxpool_find_runs(inst);
+	if (!err)
+		err = wxpool_split_runs(inst);
+	at.part = inst->parts;
+	for (i = 0; i < inst->nr_ranges && !err; i++) {
+		if (!inst->ranges[i].flags && i)
+			wxpool_pad(&at);
+		err = wxpool_copy_range(&at, &inst->ranges[i]);
+	}
+	if (!err)
+		wxpool_pad(&at);
+	return err;
+}
+
+/* Lets its new page or block take its place, if that is absent. */
+static int wxpool_insert_part(struct wxpool_inst *inst, struct wxpool_part *part)
+{
 	int err;
 
-	for (; inst->claimed < inst->nr_parts; inst->claimed++) {
-		/* Each may need a window of huge size. */
+	/* A block is made of all its pages. */
+	if (!part->region || (inst->blocks && part->region->nr_pages == 1))
+		return 0;
+	err = wxpool_packed_insert(inst->ctx, part->region, part->line >> WXPOOL_LINES_SHIFT,
+				   inst->gfp);
+	if (err)
+		return err == -EEXIST ? 0 : err;
+	part->region = NULL;
+	part->bytes = NULL;
+	return 0;
+}
+
+static int wxpool_claim_part(struct wxpool_inst *inst, struct wxpool_part *part)
+{
+	u64 line = part->line, end = line + part->nr;
+	struct wxpool_region *region;
+	unsigned int nr;
+	int err;
+
+	err = wxpool_insert_part(inst, part);
+	if (err)
+		return err;
+	for (; line < end; line += nr) {
+		region = wxpool_packed_get(inst->ctx, line, end - line, part->state, inst->blocks,
+					   inst->gfp);
+		if (IS_ERR(region))
+			return PTR_ERR(region);
+		nr = wxpool_lines_of_region(region, line, end);
+		err = wxpool_claim_lines(inst->ctx, region, line, nr);
+		if (err)
+			return err;
+		inst->nr_claimed += nr;
+		/* Each may have needed a block to be made. */
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-		part = &inst->parts[inst->claimed];
-		part->region = wxp_find_place(inst, part);
-		if (IS_ERR(part->region))
-			return PTR_ERR(part->region);
-		if (part->region->pages[0].state != part->state)
-			return -EEXIST;
-		err = wxp_claim_lines(inst->ctx, part->region, part->line, part->nr);
-		if (err)
-			return err;
 	}
 	return 0;
 }
 
-static void wxp_drop_parts(struct wxp_install *inst)
+static void wxpool_drop_claims(struct wxpool_inst *inst)
 {
-	unsigned int i;
+	struct wxpool_ending ending = { .ctx = inst->ctx, .undone = true };
+	struct wxpool_extent claimed;
+	struct wxpool_part *part;
 
-	for (i = 0; i < inst->claimed; i++)
-		wxp_drop_lines(inst->ctx, inst->parts[i].region,
-			       inst->parts[i].line, inst->parts[i].nr,
-			       &inst->ending);
-}
-
-static void wxp_write_parts(struct wxp_install *inst)
-{
-	struct wxp_part *part;
-
-	for (part = inst->parts; part < inst->parts + inst->nr_parts; part++)
-		if (part->region != part->fresh)
-			wxp_write_lines(part->region, part->line, part->nr,
-					part->bytes);
-}
-
-/* Does a range go on where the one before it ends? */
-static bool wxp_goes_on(const struct wxpool_range *range)
-{
-	return wxp_first_line(range) ==
-	       wxp_first_line(range - 1) + wxp_nr_lines(range - 1);
-}
-
-static struct wxp_batch *wxp_batch_new(struct wxp_install *inst)
-{
-	const struct wxp_ranges *ranges = &inst->ranges;
-	struct wxp_extent *extent;
-	struct wxp_batch *batch;
-	u32 nr = 1, i;
-
-	for (i = 1; i < ranges->nr; i++)
-		nr += !wxp_goes_on(&ranges->r[i]);
-	batch = kvzalloc(struct_size(batch, extents, nr), inst->gfp);
-	if (!batch)
-		return NULL;
-	batch->nr = nr;
-	extent = batch->extents;
-	for (i = 0; i < ranges->nr; i++) {
-		if (i && !wxp_goes_on(&ranges->r[i]))
-			extent++;
-		if (!extent->nr)
-			extent->line = wxp_first_line(&ranges->r[i]);
-		extent->nr += wxp_nr_lines(&ranges->r[i]);
+	for (part = inst->parts; inst->nr_claimed; part++) {
+		claimed.line = part->line;
+		claimed.nr = min_t(u64, part->nr, inst->nr_claimed);
+		inst->nr_claimed -= claimed.nr;
+		wxpool_end_extent(inst->ctx, &claimed, WXPOOL_FREED, &ending);
 	}
-	return batch;
+	wxpool_unmap_ended(inst->ctx, &ending);
 }
 
-/* What a pool got last, if the call goes on there: then it needs no batch. */
-static struct wxp_extent *wxp_last_extent(const struct wxp_install *inst,
-					  const struct wxp_pool *pool)
+static int wxpool_install_locked(struct wxpool_inst *inst, u32 id)
 {
-	struct wxp_extent *extent;
-	struct wxp_batch *batch;
-
-	if (inst->ranges.nr > 1 || list_empty(&pool->batches))
-		return NULL;
-	batch = list_last_entry(&pool->batches, struct wxp_batch, link);
-	extent = &batch->extents[batch->nr - 1];
-	if (extent->line + extent->nr != wxp_first_line(inst->ranges.r))
-		return NULL;
-	return extent;
-}
-
-static int wxp_install_in_pool(struct wxp_install *inst, struct wxp_pool *pool)
-{
-	struct wxp_extent *last = wxp_last_extent(inst, pool);
-	struct wxp_batch *batch = NULL;
+	struct wxpool_pool *pool = wxpool_pool_get(inst->ctx, id, inst->gfp);
+	struct wxpool_part *part, *stop = inst->parts + inst->nr_parts;
 	int err;
 
-	if (!last) {
-		batch = wxp_batch_new(inst);
-		if (!batch)
-			return -ENOMEM;
-	}
-	err = wxp_claim_parts(inst);
-	if (err) {
-		wxp_drop_parts(inst);
-		kvfree(batch);
-		return err;
-	}
-	wxp_write_parts(inst);
-	if (last)
-		last->nr += wxp_nr_lines(inst->ranges.r);
-	else
-		list_add_tail(&batch->link, &pool->batches);
-	return 0;
-}
-
-static int wxp_install_locked(struct wxp_install *inst, u32 id)
-{
-	struct wxp_pool *pool;
-	int err;
-
-	lockdep_assert_held_write(&inst->ctx->lock);
-	if (inst->ctx->frozen)
-		return -EROFS;
-	pool = wxp_pool_get(inst->ctx, id, inst->gfp);
 	if (IS_ERR(pool))
 		return PTR_ERR(pool);
-	err = wxp_install_in_pool(inst, pool);
-	if (err)
-		wxp_pool_put(inst->ctx, pool);
-	return err;
+	err = wxpool_pool_room(inst->ctx, pool, inst->nr_runs, inst->gfp);
+	for (part = inst->parts; part < stop && !err; part++)
+		err = wxpool_claim_part(inst, part);
+	if (err) {
+		wxpool_drop_claims(inst);
+		wxpool_pool_put(inst->ctx, pool);
+		return err;
+	}
+	for (part = inst->parts; part < stop; part++) {
+		if (part->bytes)
+			wxpool_write_lines(inst->ctx, part->line, part->nr, part->bytes);
+		wxpool_pool_add(pool, part->line, part->nr);
+		cond_resched();
+	}
+	return 0;
 }
 
-static int wxp_install(struct wxp_install *inst, u32 id)
+static void wxpool_put_parts(struct wxpool_inst *inst)
 {
-	int err;
+	u32 i;
 
-	err = wxp_stage(inst);
-	if (err)
-		goto out;
-	err = wxp_lock_write(inst);
-	if (err)
-		goto out;
-	err = wxp_install_locked(inst, id);
-	up_write(&inst->ctx->lock);
-out:
-	wxp_free_regions(inst->ctx, &inst->staged);
-	wxp_free_regions(inst->ctx, &inst->ending.dead);
-	if (inst->buffer != inst->small)
-		kvfree(inst->buffer);
-	if (inst->parts != inst->few)
+	for (i = 0; i < inst->nr_parts; i++) {
+		if (!inst->parts[i].region)
+			continue;
+		/* It has found no place. */
+		wxpool_packed_free(inst->ctx, inst->parts[i].region);
+		cond_resched();
+	}
+	if (inst->parts != inst->buffer->parts)
 		kvfree(inst->parts);
+	if (inst->runs != inst->buffer->runs)
+		kvfree(inst->runs);
+	kvfree(inst->bytes);
+}
+
+/* With the context for nobody else */
+void wxpool_free_spare(struct wxpool_context *ctx)
+{
+	if (ctx->spare)
+		wxpool_put_memory(ctx, ctx->spare, sizeof(*ctx->spare));
+}
+
+int wxpool_op_install(struct wxpool_context *ctx, union wxpool_args *args, const void *vec,
+		      gfp_t gfp)
+{
+	const struct wxpool_install *arg = &args->install;
+	struct wxpool_inst inst = {
+		.ctx = ctx,
+		.gfp = gfp,
+		.blocks = arg->flags,
+		.ranges = vec,
+		.nr_ranges = arg->nr_ranges,
+	};
+	int err;
+
+	if (!arg->pool || arg->flags & ~WXPOOL_INSTALL_BLOCKS || !arg->nr_ranges)
+		return -EINVAL;
+	inst.buffer = xchg(&ctx->spare, NULL);
+	if (!inst.buffer)
+		inst.buffer = wxpool_get_memory(ctx, sizeof(*inst.buffer), gfp);
+	if (IS_ERR(inst.buffer))
+		return PTR_ERR(inst.buffer);
+	err = wxpool_stage(&inst);
+	if (!err)
+		err = wxpool_lock(ctx, gfp);
+	if (!err) {
+		err = wxpool_install_locked(&inst, arg->pool);
+		up_write(&ctx->lock);
+	}
+	wxpool_put_parts(&inst);
+	if (cmpxchg(&ctx->spare, NULL, inst.buffer))
+		wxpool_put_memory(ctx, inst.buffer, sizeof(*inst.buffer));
 	return err;
-}
-
-static struct wxp_install *wxp_install_get(struct wxp_ctx *ctx, bool nonblock)
-{
-	struct wxp_install *inst = xchg(&ctx->spare, NULL);
-	gfp_t gfp = nonblock ? WXP_GFP_NOWAIT : WXP_GFP;
-
-	if (!inst)
-		inst = kvmalloc(sizeof(*inst), gfp);
-	if (!inst)
-		return NULL;
-	memset(inst, 0, offsetof(struct wxp_install, few_ranges));
-	inst->ctx = ctx;
-	inst->nonblock = nonblock;
-	inst->gfp = gfp;
-	inst->ranges.room = inst->few_ranges;
-	inst->ranges.nr_room = ARRAY_SIZE(inst->few_ranges);
-	inst->parts = inst->few;
-	inst->buffer = inst->small;
-	INIT_LIST_HEAD(&inst->staged);
-	INIT_LIST_HEAD(&inst->ending.dead);
-	return inst;
-}
-
-static void wxp_install_put(struct wxp_install *inst)
-{
-	if (cmpxchg(&inst->ctx->spare, NULL, inst))
-		kvfree(inst);
-}
-
-void wxp_free_spare(struct wxp_ctx *ctx)
-{
-	kvfree(ctx->spare);
-}
-
-static int wxp_install_vec(struct wxp_ctx *ctx, const struct wxpool_vec *vec,
-			   bool nonblock)
-{
-	struct wxp_install *inst;
-	int err;
-
-	inst = wxp_install_get(ctx, nonblock);
-	if (!inst)
-		return -ENOMEM;
-	err = wxp_copy_ranges(&inst->ranges, vec, &wxp_install_form);
-	if (err)
-		goto out;
-	inst->huge = vec->flags & WXPOOL_INSTALL_HUGE;
-	err = wxp_install(inst, vec->pool);
-	wxp_put_ranges(&inst->ranges);
-out:
-	wxp_install_put(inst);
-	return err;
-}
-
-int wxp_ioc_install(struct file *file, void *arg)
-{
-	struct wxp_ctx *ctx = file->private_data;
-	int err;
-
-	err = wxp_reap_kept(ctx);
-	return err ? err : wxp_install_vec(ctx, arg, false);
-}
-
-int wxp_try_install(struct file *file, void *arg)
-{
-	struct wxp_ctx *ctx = file->private_data;
-	int err;
-
-	if (READ_ONCE(ctx->nr_kept))
-		return -EAGAIN;
-	err = wxp_install_vec(ctx, arg, true);
-	return err == -ENOMEM ? -EAGAIN : err;
 }

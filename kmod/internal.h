@@ -9,9 +9,8 @@
 #include <linux/bits.h>
 #include <linux/fs.h>
 #include <linux/list.h>
-#include <linux/maple_tree.h>
 #include <linux/mm.h>
-#include <linux/mutex.h>
+#include <linux/rhashtable-types.h>
 #include <linux/rwsem.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
@@ -20,370 +19,344 @@
 #include <linux/xarray.h>
 #include <uapi/linux/wxpool.h>
 
+#include "arch.h"
 #include "compat.h"
 
 /*
+ * Words, beside those of the UAPI header:
+ *
+ * - A table holds the pages of 2 MiB of offsets, which is a block.
+ * - A region is what pages have in common: those of one ALLOC, one packed page,
+ *   or a block.
+ * - An extent is adjacent lines of one pool. Pages that ALLOC gave to a pool are
+ *   extents of full pages of lines.
+ * - A region is hidden once the owner and guests do not see it any more, but
+ *   heirs do.
+ *
  * Objects, and who keeps them alive:
  *
- * - A context (struct wxp_ctx) is one open file. Every view holds the file, so
- *   the context goes in ->release, when no view is left.
- * - A pool belongs to its context from its first region or line to FREE.
- * - A region belongs to its pool; a packed one, which has lines of several
- *   pools, to the context as long as a line is live. In the end it goes away,
- *   or, if a forked child shows it, to the context's kept list.
- * - A folio is held by its region. Page tables, pins and GUP add references of
- *   their own, so a page in use never goes back to the system early, and a
- *   seal can see all users.
- * - A user (struct wxp_user) is held by the contexts it opened.
+ * - A context (struct wxpool_context) is one open file. Every view holds the
+ *   file, so the context goes in ->release, when no view is left.
+ * - A pool belongs to its context from its first page or line to FREE. One that
+ *   ended while an heir lived that inherited it is kept by the newest such heir.
+ * - Heirs (struct wxpool_heirs) are held by their views, which count themselves
+ *   in ->open and ->close.
+ * - A region is there as long as one of its pages is. A packed page is there as
+ *   long as one of its lines is live or kept; a block may stay idle.
+ * - A folio is held by its page in the table. Page tables, pins and GUP add
+ *   references of their own, so a page in use never goes back to the system
+ *   early, and PROTECT can see all users.
+ * - A user (struct wxpool_user) is held by the contexts it opened.
  *
  * Locks, outermost first:
  *
  *   mmap_lock			the core's; faults, mmap and fork come with it held
- *     wxp_ctx.lock		regions, pools and page states
- *       mapping->i_mmap_rwsem	the core's; to unmap, and to look at all views
- *       folio lock		a fault holds it until its PTE is in place
+ *     wxpool_users_lock	users, and which contexts they have
+ *       wxpool_context.lock	pages, pools, heirs and counters
+ *         mapping->i_mmap_rwsem  the core's; to unmap
+ *         folio lock		a fault holds it until its PTE is in place
  *
- * As faults take wxp_ctx.lock inside mmap_lock, nothing that holds it may touch
- * user memory or take mmap_lock: arguments are copied before, views are mapped
- * after.
+ * As faults take wxpool_context.lock inside mmap_lock, nothing that holds it
+ * touches user memory or takes mmap_lock: arguments and bytes are copied before.
+ * Memory may be got under it, so the shrinker only tries to take locks.
  *
- * A fault reads a page's state under wxp_ctx.lock, and drops it with the folio
- * locked. So whoever changes a state (under the lock, for writing) must pass
- * through the folio's lock before it unmaps the page: after that no fault is
- * left that saw the old state.
+ * A fault reads a page's state under wxpool_context.lock, and drops it with the
+ * folio locked. So whoever changes a state or takes a page away (under the lock,
+ * for writing) must pass through the folio's lock before it unmaps the page:
+ * after that no fault is left that saw the old state.
  */
 
 /* A cgroup over its limit gets -ENOMEM, not the OOM killer. */
-#define WXP_GFP		(GFP_USER | __GFP_ACCOUNT | __GFP_RETRY_MAYFAIL | \
-			 __GFP_NOWARN)
-/* Where nothing may block. */
-#define WXP_GFP_NOWAIT	(GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN)
+#define WXPOOL_GFP		(GFP_USER | __GFP_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+/* For io_uring, before it asks a worker: nothing may block. */
+#define WXPOOL_GFP_NOWAIT	(GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN)
 
-/* Size of a context's offset space in bytes. */
-#define WXP_SPACE	BIT_ULL(40)
+#define WXPOOL_SPACE		BIT_ULL(40)	/* bytes of a context's offsets */
+#define WXPOOL_LINE_SHIFT	6
+#define WXPOOL_LINE_SIZE	BIT(WXPOOL_LINE_SHIFT)
+#define WXPOOL_LINES_SHIFT	(PAGE_SHIFT - WXPOOL_LINE_SHIFT)
+#define WXPOOL_LINES		BIT(WXPOOL_LINES_SHIFT)		/* of a page */
+#define WXPOOL_BLOCK_ORDER	(ilog2(SZ_2M) - PAGE_SHIFT)
+#define WXPOOL_BLOCK_PAGES	BIT(WXPOOL_BLOCK_ORDER)
+/* Can a block be one folio, mapped by one PMD? */
+#define WXPOOL_HAS_BLOCKS	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && PMD_SIZE == SZ_2M)
 
-#define WXP_LINE_SHIFT	6
-#define WXP_LINE_SIZE	BIT(WXP_LINE_SHIFT)
-/* Lines of a page. */
-#define WXP_LINES_SHIFT	(PAGE_SHIFT - WXP_LINE_SHIFT)
-#define WXP_LINES	BIT(WXP_LINES_SHIFT)
-
-/* A window of packed pages that can be one folio, mapped by one PMD; 0: none. */
-#define WXP_HUGE_SIZE	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && \
-			 PMD_SIZE == SZ_2M ? SZ_2M : 0)
-#define WXP_WINDOW_PAGES	(SZ_2M >> PAGE_SHIFT)
-
-enum wxp_state {
-	WXP_OPEN,
-	WXP_SEALED_R,
-	WXP_SEALED_X,
-	WXP_NR_STATES,
+enum wxpool_state {
+	WXPOOL_OPEN,
+	WXPOOL_SEALED_R = WXPOOL_PROT_R,
+	WXPOOL_SEALED_X = WXPOOL_PROT_X,
+	WXPOOL_SEALED_XO = WXPOOL_PROT_XO,
+	WXPOOL_NR_STATES,
 };
 
-/**
- * struct wxp_user - what all contexts of one user hold
- * @uid: who
- * @refs: contexts; under wxp_users_lock
- * @pages: pages charged
- */
-struct wxp_user {
+/* What all contexts of one user hold */
+struct wxpool_user {
 	kuid_t uid;
-	unsigned long refs;
-	atomic_long_t pages;
+	struct list_head contexts;	/* under wxpool_users_lock */
+	atomic_long_t charged;		/* bytes */
 };
 
-/**
- * struct wxp_page - one page of a region
- * @folio: never NULL while the region is in the tree
- * @state: changes under wxp_ctx.lock for writing and the folio lock
- */
-struct wxp_page {
-	struct folio *folio;
-	enum wxp_state state;
+/* All that follows is under wxpool_context.lock, if nothing else is said. */
+
+struct wxpool_page {
+	unsigned long word;		/* a &struct page, its state in the low bits */
+	struct wxpool_region *region;	/* NULL if the page is absent */
 };
 
-/**
- * struct wxp_region - the pages of one range of one ALLOC, or packed pages:
- *	a single one or a window of huge size
- * @link: in wxp_pool.regions, wxp_ctx.packed or wxp_ctx.kept; under
- *	wxp_ctx.lock
- * @pool: NULL once kept, and of packed pages; under wxp_ctx.lock
- * @older: kept packed pages of the same place; under wxp_ctx.lock
- * @newer: the region whose @older it is, or NULL; under wxp_ctx.lock
- * @copy: for the owner, if a FREE on its way needs one; under wxp_ctx.lock
- * @born: wxp_ctx.forks when it was made
- * @ended: wxp_ctx.forks when it was kept, WXP_ALIVE before; under wxp_ctx.lock
- * @pgoff: offset of the first page
- * @lines: bitmap of the live lines, NULL if not packed; under wxp_ctx.lock
- * @nr_lines: number of live lines; under wxp_ctx.lock
- * @nr_doomed: those of the pool that is being freed; under wxp_ctx.lock
- * @nr_pages: number of @pages
- * @pages: the pages. Those of a huge folio each hold a reference to it
- */
-struct wxp_region {
-	struct list_head link;
-	struct wxp_pool *pool;
-	struct wxp_region *older;
-	struct wxp_region *newer;
-	struct wxp_region *copy;
-	unsigned long born;
-	unsigned long ended;
-	pgoff_t pgoff;
-	unsigned long *lines;
-	unsigned int nr_lines;
-	unsigned int nr_doomed;
-	unsigned long nr_pages;
-	struct wxp_page pages[] __counted_by(nr_pages);
+#define WXPOOL_STATE_MASK	3ul
+
+struct wxpool_table {
+	unsigned long index;		/* of its block */
+	unsigned int nr;		/* pages that are not absent */
+	struct wxpool_page *pages;	/* apart, as a power of two wastes nothing */
 };
 
-#define WXP_ALIVE	ULONG_MAX
-
-/**
- * struct wxp_extent - adjacent lines of one pool
- * @line: offset of the first, in lines
- * @nr: how many
- */
-struct wxp_extent {
-	u64 line;
-	u64 nr;
+struct wxpool_region {
+	struct wxpool_pool *pool;	/* of ALLOC's pages */
+	struct page *page;		/* of packed ones: the first */
+	pgoff_t pgoff;			/* and where it is */
+	u64 born;			/* wxpool_context.forks when it, or its pool, was made */
+	u64 ended;			/* the same when it was hidden, or WXPOOL_SHOWN */
+	enum wxpool_state state;	/* of packed pages */
+	unsigned int nr_pages;
+	unsigned int nr_lines;		/* live ones */
+	unsigned int nr_kept;		/* lines of kept pools */
+	unsigned long lines[];		/* of packed pages: which are live or kept */
 };
 
-/**
- * struct wxp_batch - what one INSTALL gave to a pool
- * @link: in wxp_pool.batches; under wxp_ctx.lock
- * @nr: number of @extents
- * @extents: the lines; the last may grow, under wxp_ctx.lock
- */
-struct wxp_batch {
-	struct list_head link;
-	u32 nr;
-	struct wxp_extent extents[] __counted_by(nr);
+#define WXPOOL_SHOWN	U64_MAX
+
+struct wxpool_extent {
+	u64 line : 34;			/* the first, by its offset in lines */
+	u64 nr : 30;
 };
 
-/**
- * struct wxp_pool - a lifetime
- * @id: the user's name for it
- * @regions: what ALLOC gave it; under wxp_ctx.lock
- * @batches: what INSTALL gave it; under wxp_ctx.lock
- *
- * Once it is visible not both are empty.
- */
-struct wxp_pool {
-	u32 id;
-	struct list_head regions;
-	struct list_head batches;
+#define WXPOOL_EXTENT_MAX	(BIT(30) - 1)
+
+/* There may be very many of them, each for a line or two: they are small. */
+struct wxpool_pool {
+	union {
+		struct rhash_head node;		/* in wxpool_context.pools */
+		struct wxpool_pool *next;	/* in wxpool_heirs.kept */
+	};
+	u32 id;				/* the user's name for it */
+	u32 nr : 26;			/* extents */
+	u32 order : 5;			/* there is room for so many, as a power of two */
+	u32 doomed : 1;			/* named by the FREE on its way */
+	union {
+		struct wxpool_extent extent;	/* the only one, if @order is 0 */
+		struct wxpool_extent *extents;
+	};
+	u64 born;			/* wxpool_context.forks when it was made */
 };
 
-/**
- * struct wxp_ctx - one open of the device
- * @lock: see above
- * @owner: the mm that opened it; compared, never used (mm_count held)
- * @user: who is charged
- * @inode: carries the mapping that all views are in
- * @regions: page offsets to &struct wxp_region; written under @lock
- * @pools: ids to &struct wxp_pool; under @lock
- * @hot_pool: the last one asked for, or NULL; under @lock
- * @packed: packed pages with a live line; under @lock
- * @hot: one of them, most likely that of the next line, or NULL; under @lock
- * @kept: regions of ended pools that forked children show, in the order they
- *	ended; under @lock
- * @frozen: only FREE is left; under @lock
- * @nr: pages by state, kept ones not included; under @lock
- * @nr_packed: those that are packed; under @lock
- * @nr_huge: those that are part of a huge folio; under @lock
- * @nr_lines: live lines; under @lock
- * @nr_kept: pages on @kept; written under @lock
- * @nr_pools: entries of @pools; under @lock
- * @spare: what the last INSTALL needed, for the next one
- * @forks: number of views that fork() has copied from the owner; each copy
- *	bears its number
- * @pages: pages charged
- */
-struct wxp_ctx {
+/* The views that one fork() gave to a child, and what became of them there and later */
+struct wxpool_heirs {
+	struct list_head link;		/* in wxpool_context.heirs */
+	struct wxpool_pool *kept;	/* pools that no newer heirs inherited */
+	u64 nr;				/* of the fork */
+	atomic_long_t views;
+};
+
+/* One open of the device. @info is what INFO tells: sizes, and counters. */
+struct wxpool_context {
 	struct rw_semaphore lock;
-	struct mm_struct *owner;
-	struct wxp_user *user;
-	struct inode *inode;
-	struct maple_tree regions;
-	struct xarray pools;
-	struct wxp_pool *hot_pool;
-	struct list_head packed;
-	struct wxp_region *hot;
-	struct list_head kept;
-	bool frozen;
-	unsigned long nr[WXP_NR_STATES];
-	unsigned long nr_packed;
-	unsigned long nr_huge;
-	unsigned long nr_lines;
-	unsigned long nr_kept;
-	unsigned long nr_pools;
-	struct wxp_install *spare;
-	atomic_long_t forks;
-	atomic_long_t pages;
+	struct wxpool_info info;	/* without what is charged, and of a pool */
+	struct mm_struct *owner;	/* opened it; compared, never used (mm_count held) */
+	struct wxpool_user *user;
+	struct list_head link;		/* in wxpool_user.contexts */
+	struct inode *inode;		/* carries the mapping that all views are in */
+	struct xarray tables;		/* by block */
+	struct wxpool_table *hot;	/* the one found last, or NULL */
+	struct wxpool_table *empty;	/* one without pages that stays, or NULL */
+	struct rhashtable pools;	/* by id */
+	struct wxpool_region *idle[WXPOOL_NR_STATES];	/* blocks without lines, or NULL */
+	struct list_head heirs;		/* those that live, oldest first */
+	struct wxpool_heirs *fork_heirs;	/* those of the last fork, or NULL */
+	struct mm_struct *fork_mm;	/* theirs, not to be used again (mm_count held) */
+	u64 forks;			/* children that fork() has given views of the owner */
+	struct wxpool_buffer *spare;	/* for the next INSTALL; by xchg() */
+	atomic_long_t charged;		/* bytes */
 };
 
-/**
- * struct wxp_heirs - the views that fork() copied from the owner
- * @oldest: their lowest number, ULONG_MAX if there is none
- * @newest: their highest number, 0 if there is none
- */
-struct wxp_heirs {
-	unsigned long oldest;
-	unsigned long newest;
+/* What becomes of a pool's pages and lines */
+enum wxpool_fate {
+	WXPOOL_FREED,			/* they were live, and are for nobody */
+	WXPOOL_KEPT,			/* they were live, and are for heirs */
+	WXPOOL_REAPED,			/* they were kept, and are for nobody */
 };
 
-/**
- * struct wxp_ending - what a FREE ends
- * @newest_heir: of &struct wxp_heirs
- * @dead: regions that nobody can find any more
- * @nr_freed: their pages
- * @nr_kept: pages of those that heirs show
- * @first: offset of pages that have to be unmapped
- * @stop: end of these
- */
-struct wxp_ending {
-	unsigned long newest_heir;
-	struct list_head dead;
-	unsigned long nr_freed;
-	unsigned long nr_kept;
-	pgoff_t first;
-	pgoff_t stop;
+/* Pages that are going away */
+struct wxpool_ending {
+	struct wxpool_context *ctx;
+	pgoff_t first, stop;		/* those that have still to be unmapped */
+	u64 freed;			/* pages that went back */
+	u64 kept;			/* pages that only heirs see now */
+	u64 lines_kept;
+	bool undone;			/* a call failed: no block stays idle for it */
 };
 
-/**
- * struct wxp_ranges - a vector copied from the user
- * @r: the ranges
- * @nr: how many
- * @room: where they are copied to, if that is enough
- * @nr_room: how many fit in there
- */
-struct wxp_ranges {
-	struct wxpool_range *r;
+/* What the structures of all operations with a vector begin with */
+struct wxpool_vec {
+	u32 size;
+	u32 word;			/* one meaning or another */
+	u64 context;
+	u64 addr;
 	u32 nr;
-	u32 nr_room;
-	struct wxpool_range *room;
 };
 
-/* On the stack: most calls are for one module. */
-#define WXP_FEW_RANGES	3
+union wxpool_args {
+	struct wxpool_vec vec;
+	struct wxpool_info info;
+	struct wxpool_alloc alloc;
+	struct wxpool_protect protect;
+	struct wxpool_free free;
+	struct wxpool_install install;
+	struct wxpool_freeze freeze;
+};
 
-static inline bool wxp_is_owner(const struct wxp_ctx *ctx)
+/* @vec: the vector, copied. With WXPOOL_GFP_NOWAIT: -EAGAIN if it would block */
+typedef int (wxpool_execute_fn)(struct wxpool_context *ctx, union wxpool_args *args,
+				const void *vec, gfp_t gfp);
+
+static inline bool wxpool_is_owner(const struct wxpool_context *ctx)
 {
 	return current->mm == ctx->owner;
 }
 
-static inline struct page *wxp_region_page(const struct wxp_region *region,
-					   pgoff_t pgoff)
+static inline bool wxpool_is_hidden(const struct wxpool_region *region)
 {
-	unsigned long i = pgoff - region->pgoff;
-	struct folio *folio = region->pages[i].folio;
-
-	return folio_page(folio, i % folio_nr_pages(folio));
+	return region->ended != WXPOOL_SHOWN;
 }
 
-/* What PROTECT and INSTALL make of the pages of a range. */
-static inline enum wxp_state wxp_range_state(const struct wxpool_range *range)
+/* As good as absent, but for views. */
+static inline bool wxpool_is_idle(const struct wxpool_region *region)
 {
-	return range->prot == WXPOOL_PROT_X ? WXP_SEALED_X : WXP_SEALED_R;
+	return region->page && !region->nr_lines && !region->nr_kept;
 }
 
-/* How many lines from @line to @end are in the same page as @line. */
-static inline unsigned int wxp_lines_of_page(u64 line, u64 end)
+static inline struct page *wxpool_page(const struct wxpool_page *page)
 {
-	return min_t(u64, end - line, WXP_LINES - line % WXP_LINES);
+	return (struct page *)(page->word & ~WXPOOL_STATE_MASK);
 }
 
-/* Does one of the heirs that live see it? */
-static inline bool wxp_has_heir(const struct wxp_region *region,
-				const struct wxp_ending *ending)
+static inline enum wxpool_state wxpool_state(const struct wxpool_page *page)
 {
-	return ending->newest_heir > region->born;
+	return page->word & WXPOOL_STATE_MASK;
 }
 
-/* @size: in multiples of 8 bytes */
-static inline void wxp_fill(void *to, enum wxp_state state, size_t size)
+/* The counter of pages in a state */
+static inline u64 *wxpool_nr_pages(struct wxpool_context *ctx, enum wxpool_state state)
 {
-	/* What is not live: traps, so that no byte is ever left over (I4). */
-	memset64(to, state == WXP_SEALED_X ? WXP_TRAPS : 0, size / sizeof(u64));
+	static_assert(offsetof(struct wxpool_info, pages_exec_only) ==
+		      offsetof(struct wxpool_info, pages_open) + WXPOOL_SEALED_XO * sizeof(u64));
+
+	return &ctx->info.pages_open + state;
 }
 
-static inline bool wxp_is_kept(const struct wxp_region *region)
+/* 0, -EINTR, or -EAGAIN if @gfp must not block */
+static inline int wxpool_lock(struct wxpool_context *ctx, gfp_t gfp)
 {
-	return region->ended != WXP_ALIVE;
+	if (!gfpflags_allow_blocking(gfp))
+		return down_write_trylock(&ctx->lock) ? 0 : -EAGAIN;
+	return down_write_killable(&ctx->lock);
+}
+
+/* What is not live: traps, so that no byte is ever left over (I4). @size: of words */
+static inline void wxpool_fill(void *to, enum wxpool_state state, size_t size)
+{
+	memset64(to, state == WXPOOL_SEALED_R ? 0 : WXPOOL_TRAPS, size / sizeof(u64));
 }
 
 /* context.c */
-extern unsigned long wxp_max_context_pages;
-extern unsigned long wxp_max_user_pages;
-int wxp_open(struct inode *inode, struct file *file);
-int wxp_release(struct inode *inode, struct file *file);
-int wxp_charge(struct wxp_ctx *ctx, unsigned long nr_pages);
-void wxp_uncharge(struct wxp_ctx *ctx, unsigned long nr_pages);
+int wxpool_open(struct inode *inode, struct file *file);
+int wxpool_release(struct inode *inode, struct file *file);
+void wxpool_show_fdinfo(struct seq_file *m, struct file *file);
+wxpool_execute_fn wxpool_op_info, wxpool_op_freeze;
 
-int wxp_ioc_freeze(struct file *file, void *arg);
+/* account.c */
+extern unsigned long wxpool_context_limit;
+extern unsigned long wxpool_user_limit;
+int wxpool_account_init(void);
+void wxpool_account_exit(void);
+int wxpool_user_get(struct wxpool_context *ctx);
+void wxpool_user_put(struct wxpool_context *ctx);
+int wxpool_charge(struct wxpool_context *ctx, unsigned long bytes);
+void wxpool_uncharge(struct wxpool_context *ctx, unsigned long bytes);
+void *wxpool_get_memory(struct wxpool_context *ctx, size_t size, gfp_t gfp);
+void wxpool_put_memory(struct wxpool_context *ctx, const void *p, size_t size);
+void wxpool_count_idle(struct wxpool_context *ctx, long nr_pages);
+bool wxpool_reclaim(struct wxpool_context *ctx);
 
-/* range.c */
-struct wxp_form;
-extern const struct wxp_form wxp_alloc_form, wxp_protect_form, wxp_install_form;
-int wxp_copy_ranges(struct wxp_ranges *ranges, const struct wxpool_vec *vec,
-		    const struct wxp_form *form);
-int wxp_copy_words(void *to, const void __user *from, size_t len);
-void wxp_put_ranges(struct wxp_ranges *ranges);
-void wxp_map_views(struct file *file, const struct wxp_ranges *ranges,
-		   struct wxpool_vec *vec);
+/* pool.c */
+int wxpool_pool_init(void);
+void wxpool_pool_exit(void);
+int wxpool_pools_init(struct wxpool_context *ctx);
+struct wxpool_pool *wxpool_pool_find(struct wxpool_context *ctx, u32 id);
+struct wxpool_pool *wxpool_pool_get(struct wxpool_context *ctx, u32 id, gfp_t gfp);
+void wxpool_pool_put(struct wxpool_context *ctx, struct wxpool_pool *pool);
+void wxpool_pool_unlink(struct wxpool_context *ctx, struct wxpool_pool *pool);
+void wxpool_pool_destroy(struct wxpool_context *ctx, struct wxpool_pool *pool);
+int wxpool_pool_room(struct wxpool_context *ctx, struct wxpool_pool *pool, unsigned long nr,
+		     gfp_t gfp);
+void wxpool_pool_add(struct wxpool_pool *pool, u64 line, u64 nr);
+void wxpool_count_pool(struct wxpool_context *ctx, const struct wxpool_pool *pool,
+		       struct wxpool_info *info);
 
-/* region.c */
-int wxp_ioc_alloc(struct file *file, void *arg);
-int wxp_ioc_free(struct file *file, void *arg);
-struct wxp_pool *wxp_pool_get(struct wxp_ctx *ctx, u32 id, gfp_t gfp);
-void wxp_pool_put(struct wxp_ctx *ctx, struct wxp_pool *pool);
-void wxp_pool_destroy(struct wxp_pool *pool);
-struct wxp_region *wxp_region_alloc(pgoff_t pgoff, unsigned long nr_pages,
-				    bool packed, gfp_t gfp);
-void wxp_region_free(struct wxp_region *region);
-int wxp_insert_region(struct wxp_ctx *ctx, struct wxp_region *region, gfp_t gfp);
-void wxp_replace_region(struct wxp_ctx *ctx, struct wxp_region *old,
-			struct wxp_region *new);
-void wxp_keep_region(struct wxp_ctx *ctx, struct wxp_region *region,
-		     struct wxp_ending *ending);
-void wxp_end_region(struct wxp_ctx *ctx, struct wxp_region *region,
-		    struct wxp_ending *ending);
-int wxp_reap(struct wxp_ctx *ctx);
-void wxp_settle_page(struct wxp_page *page, enum wxp_state state);
-void wxp_unmap(struct wxp_ctx *ctx, loff_t offset, loff_t length);
-void wxp_free_regions(struct wxp_ctx *ctx, struct list_head *regions);
-
-/* packed.c */
-struct wxp_region *wxp_packed_new(struct wxp_ctx *ctx, pgoff_t pgoff,
-				  unsigned long nr_pages, enum wxp_state state,
-				  gfp_t gfp);
-int wxp_packed_insert(struct wxp_ctx *ctx, struct wxp_region *region, gfp_t gfp);
-struct wxp_region *wxp_packed_get(struct wxp_ctx *ctx, pgoff_t pgoff,
-				  enum wxp_state state, bool huge, gfp_t gfp);
-int wxp_claim_lines(struct wxp_ctx *ctx, struct wxp_region *region, u64 line,
-		    unsigned int nr);
-void wxp_write_lines(const struct wxp_region *region, u64 line, unsigned int nr,
-		     const void *bytes);
-void wxp_drop_lines(struct wxp_ctx *ctx, struct wxp_region *region, u64 line,
-		    unsigned int nr, struct wxp_ending *ending);
-int wxp_free_lines(struct wxp_ctx *ctx, struct wxp_pool *pool,
-		   struct wxp_ending *ending);
-
-/* install.c */
-int wxp_ioc_install(struct file *file, void *arg);
-int wxp_try_install(struct file *file, void *arg);
-void wxp_free_spare(struct wxp_ctx *ctx);
-
-static inline int wxp_reap_kept(struct wxp_ctx *ctx)
+static inline struct wxpool_extent *wxpool_extents(struct wxpool_pool *pool)
 {
-	return READ_ONCE(ctx->nr_kept) ? wxp_reap(ctx) : 0;
+	return pool->order ? pool->extents : &pool->extent;
 }
 
-/* seal.c */
-int wxp_ioc_protect(struct file *file, void *arg);
+/* region.c */
+struct wxpool_page *wxpool_find_page(struct wxpool_context *ctx, pgoff_t pgoff);
+bool wxpool_is_block_absent(struct wxpool_context *ctx, pgoff_t pgoff);
+struct wxpool_table *wxpool_get_table(struct wxpool_context *ctx, pgoff_t pgoff, gfp_t gfp);
+void wxpool_set_page(struct wxpool_context *ctx, struct wxpool_table *table, pgoff_t pgoff,
+		     struct page *page, enum wxpool_state state, struct wxpool_region *region);
+struct wxpool_region *wxpool_region_new(struct wxpool_context *ctx, unsigned int nr_packed,
+					gfp_t gfp);
+void wxpool_region_free(struct wxpool_context *ctx, struct wxpool_region *region);
+bool wxpool_is_broken(struct page *page);
+void wxpool_free_pages(struct wxpool_context *ctx, struct page *page);
+void wxpool_settle_page(struct wxpool_page *page, enum wxpool_state state);
+void wxpool_unmap(struct wxpool_context *ctx, pgoff_t pgoff, unsigned long nr);
+void wxpool_unmap_ended(struct wxpool_context *ctx, struct wxpool_ending *ending);
+void wxpool_hide_pages(struct wxpool_context *ctx, pgoff_t pgoff, struct wxpool_ending *ending);
+void wxpool_end_pages(struct wxpool_context *ctx, pgoff_t pgoff, struct wxpool_ending *ending);
+u64 wxpool_end_tables(struct wxpool_context *ctx);
+unsigned long wxpool_drop_block(struct wxpool_context *ctx, enum wxpool_state state);
+unsigned long wxpool_drop_idle(struct wxpool_context *ctx);
 
-/* view.c; wxp_mmap() is declared in compat.h */
-void wxp_find_heirs(struct wxp_ctx *ctx, const struct mm_struct *mm,
-		    struct wxp_heirs *heirs);
+/* packed.c */
+struct wxpool_region *wxpool_packed_new(struct wxpool_context *ctx, unsigned int order,
+					enum wxpool_state state, gfp_t gfp);
+void wxpool_packed_free(struct wxpool_context *ctx, struct wxpool_region *region);
+int wxpool_packed_insert(struct wxpool_context *ctx, struct wxpool_region *region,
+			 pgoff_t pgoff, gfp_t gfp);
+struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u64 nr,
+					enum wxpool_state state, bool blocks, gfp_t gfp);
+unsigned int wxpool_lines_of_region(const struct wxpool_region *region, u64 line, u64 end);
+int wxpool_claim_lines(struct wxpool_context *ctx, struct wxpool_region *region, u64 line,
+		       unsigned int nr);
+void wxpool_write_lines(struct wxpool_context *ctx, u64 line, unsigned int nr,
+			const void *bytes);
+void wxpool_end_lines(struct wxpool_context *ctx, struct wxpool_region *region, u64 line,
+		      unsigned int nr, enum wxpool_fate fate, struct wxpool_ending *ending);
+
+/* alloc.c, protect.c, install.c, free.c */
+wxpool_execute_fn wxpool_op_alloc, wxpool_op_protect, wxpool_op_install, wxpool_op_free;
+void wxpool_free_spare(struct wxpool_context *ctx);
+void wxpool_end_extent(struct wxpool_context *ctx, const struct wxpool_extent *extent,
+		       enum wxpool_fate fate, struct wxpool_ending *ending);
+void wxpool_end_pool(struct wxpool_context *ctx, struct wxpool_pool *pool,
+		     enum wxpool_fate fate, struct wxpool_ending *ending);
+void wxpool_free_all(struct wxpool_context *ctx, bool revoke, struct wxpool_ending *ending);
+
+/* vec.c */
+int wxpool_copy_words(void *to, const void __user *from, size_t len);
+void *wxpool_copy_vec(const struct wxpool_vec *vec, size_t size, void *few, size_t few_size,
+		      gfp_t gfp);
+int wxpool_check_pages(u64 offset, u64 length);
 
 #endif /* WXPOOL_INTERNAL_H */

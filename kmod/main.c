@@ -12,244 +12,259 @@
  */
 #include <linux/miscdevice.h>
 #include <linux/module.h>
-#include <linux/seq_file.h>
+#include <linux/security.h>
 #include <linux/uaccess.h>
 
 #include "internal.h"
 
-module_param_named(max_pages_per_context, wxp_max_context_pages, ulong, 0644);
-MODULE_PARM_DESC(max_pages_per_context,
-		 "Most pages that one open of the device may hold (default: as per user)");
-module_param_named(max_pages_per_user, wxp_max_user_pages, ulong, 0644);
-MODULE_PARM_DESC(max_pages_per_user,
-		 "Most pages that all opens of one user may hold (default: a quarter of memory)");
+module_param_named(max_bytes_per_context, wxpool_context_limit, ulong, 0644);
+MODULE_PARM_DESC(max_bytes_per_context,
+		 "Most bytes that one open of the device may hold (default: as per user)");
+module_param_named(max_bytes_per_user, wxpool_user_limit, ulong, 0644);
+MODULE_PARM_DESC(max_bytes_per_user,
+		 "Most bytes that all opens of one user may hold (default: a quarter of memory)");
 
-static int wxp_ioc_info(struct file *file, void *arg)
-{
-	struct wxpool_info *info = arg;
-
-	info->abi_version = WXPOOL_ABI_VERSION;
-	info->features = 0;
-	info->space = WXP_SPACE;
-	info->context_limit = (u64)READ_ONCE(wxp_max_context_pages) << PAGE_SHIFT;
-	info->user_limit = (u64)READ_ONCE(wxp_max_user_pages) << PAGE_SHIFT;
-	info->page_size = PAGE_SIZE;
-	info->line_size = WXP_LINE_SIZE;
-	info->huge_size = WXP_HUGE_SIZE;
-	info->max_ranges = WXPOOL_MAX_RANGES;
-	return 0;
-}
-
-union wxp_args {
-	struct wxpool_info info;
-	struct wxpool_vec vec;
-	struct wxpool_free free;
-	struct wxpool_freeze freeze;
-};
-
-/**
- * struct wxp_op - an operation of the device
- * @cmd: its number
- * @size: size of its structure
- * @min_size: size of the first version of its structure
- * @owner: for the owner only
- * @results: the structure is copied back
- * @execute: called with the structure copied in
- * @try: does the same without blocking, or gives -EAGAIN; NULL if there is no
- *	such way
- */
-struct wxp_op {
+struct wxpool_op {
 	unsigned int cmd;
-	size_t size;
-	size_t min_size;
-	bool owner;
-	bool results;
-	int (*execute)(struct file *file, void *arg);
-	int (*try)(struct file *file, void *arg);
+	size_t size;			/* of its structure */
+	size_t min_size;		/* of the first version of that */
+	size_t element;			/* of its vector, 0 if it has none */
+	bool owner;			/* for the owner only */
+	bool results;			/* the structure is copied back */
+	bool nowait;			/* can be done with WXPOOL_GFP_NOWAIT */
+	wxpool_execute_fn *execute;
 };
+
+/* Structures are copied in words, and looked at by their common beginning. */
+#define WXPOOL_CHECK(_struct)							\
+	static_assert(!(sizeof(struct _struct) % sizeof(u64)) &&		\
+		      sizeof(struct _struct) <= sizeof(union wxpool_args) &&	\
+		      !offsetof(struct _struct, size) &&			\
+		      offsetof(struct _struct, context) == offsetof(struct wxpool_vec, context))
+#define WXPOOL_CHECK_VEC(_struct, _addr, _nr)					\
+	static_assert(offsetof(struct _struct, _addr) == offsetof(struct wxpool_vec, addr) && \
+		      offsetof(struct _struct, _nr) == offsetof(struct wxpool_vec, nr))
+
+WXPOOL_CHECK(wxpool_info);
+WXPOOL_CHECK(wxpool_alloc);
+WXPOOL_CHECK(wxpool_protect);
+WXPOOL_CHECK(wxpool_free);
+WXPOOL_CHECK(wxpool_install);
+WXPOOL_CHECK(wxpool_freeze);
+WXPOOL_CHECK_VEC(wxpool_alloc, ranges, nr_ranges);
+WXPOOL_CHECK_VEC(wxpool_protect, ranges, nr_ranges);
+WXPOOL_CHECK_VEC(wxpool_free, pools, nr_pools);
+WXPOOL_CHECK_VEC(wxpool_install, ranges, nr_ranges);
+
+#define WXPOOL_OP(_cmd, _struct, _last, _execute)				\
+	.cmd = _cmd, .size = sizeof(struct _struct),				\
+	.min_size = offsetofend(struct _struct, _last), .execute = _execute
 
 /* In the order of their numbers. */
-static const struct wxp_op wxp_ops[] = {
-	{
-		.cmd = WXPOOL_IOC_INFO,
-		.size = sizeof(struct wxpool_info),
-		.min_size = offsetofend(struct wxpool_info, max_ranges),
-		.results = true,
-		.execute = wxp_ioc_info,
-		.try = wxp_ioc_info,
-	},
-	{
-		.cmd = WXPOOL_IOC_ALLOC,
-		.size = sizeof(struct wxpool_vec),
-		.min_size = offsetofend(struct wxpool_vec, map_error),
-		.owner = true,
-		.results = true,
-		.execute = wxp_ioc_alloc,
-	},
-	{
-		.cmd = WXPOOL_IOC_PROTECT,
-		.size = sizeof(struct wxpool_vec),
-		.min_size = offsetofend(struct wxpool_vec, map_error),
-		.owner = true,
-		.results = true,
-		.execute = wxp_ioc_protect,
-	},
-	{
-		.cmd = WXPOOL_IOC_FREE,
-		.size = sizeof(struct wxpool_free),
-		.min_size = offsetofend(struct wxpool_free, nr_kept),
-		.owner = true,
-		.results = true,
-		.execute = wxp_ioc_free,
-	},
-	{
-		.cmd = WXPOOL_IOC_INSTALL,
-		.size = sizeof(struct wxpool_vec),
-		.min_size = offsetofend(struct wxpool_vec, map_error),
-		.owner = true,
-		.execute = wxp_ioc_install,
-		.try = wxp_try_install,
-	},
-	{
-		.cmd = WXPOOL_IOC_FREEZE,
-		.size = sizeof(struct wxpool_freeze),
-		.min_size = offsetofend(struct wxpool_freeze, flags),
-		.owner = true,
-		.execute = wxp_ioc_freeze,
-	},
+static const struct wxpool_op wxpool_ops[] = {
+	{ WXPOOL_OP(WXPOOL_IOC_INFO, wxpool_info, pool_lines, wxpool_op_info), .results = true },
+	{ WXPOOL_OP(WXPOOL_IOC_ALLOC, wxpool_alloc, flags, wxpool_op_alloc), .owner = true,
+	  .element = sizeof(struct wxpool_alloc_range) },
+	{ WXPOOL_OP(WXPOOL_IOC_PROTECT, wxpool_protect, flags, wxpool_op_protect), .owner = true,
+	  .element = sizeof(struct wxpool_protect_range) },
+	{ WXPOOL_OP(WXPOOL_IOC_FREE, wxpool_free, lines_kept, wxpool_op_free), .owner = true,
+	  .element = sizeof(u32), .results = true },
+	{ WXPOOL_OP(WXPOOL_IOC_INSTALL, wxpool_install, flags, wxpool_op_install), .owner = true,
+	  .element = sizeof(struct wxpool_install_range), .nowait = true },
+	{ WXPOOL_OP(WXPOOL_IOC_FREEZE, wxpool_freeze, context, wxpool_op_freeze), .owner = true },
 };
 
-static const struct wxp_op *wxp_find_op(unsigned int cmd)
+static const struct wxpool_op *wxpool_find_op(unsigned int cmd)
 {
 	unsigned int nr = _IOC_NR(cmd) - _IOC_NR(WXPOOL_IOC_INFO);
 
-	if (nr >= ARRAY_SIZE(wxp_ops) || wxp_ops[nr].cmd != cmd)
+	BUILD_BUG_ON(ARRAY_SIZE(wxpool_ops) !=
+		     _IOC_NR(WXPOOL_IOC_FREEZE) - _IOC_NR(WXPOOL_IOC_INFO) + 1);
+	if (nr >= ARRAY_SIZE(wxpool_ops) || cmd != _IO(WXPOOL_TYPE, _IOC_NR(cmd)))
 		return NULL;
-	return &wxp_ops[nr];
+	if (WARN_ON_ONCE(wxpool_ops[nr].cmd != cmd))
+		return NULL;
+	return &wxpool_ops[nr];
 }
 
-static int wxp_copy_args(const struct wxp_op *op, union wxp_args *args,
-			 void __user *argp, u32 *size)
+static int wxpool_copy_results(void __user *argp, const union wxpool_args *args, size_t size)
 {
+	if (!user_access_begin(argp, size))
+		return -EFAULT;
+	unsafe_copy_to_user(argp, (const char *)args, size, fault);
+	user_access_end();
+	return 0;
+
+fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+static int wxpool_copy_args(const struct wxpool_op *op, union wxpool_args *args,
+			    void __user *argp)
+{
+	u32 size;
 	int err;
 
-	if (get_user(*size, (u32 __user *)argp))
+	if (get_user(size, (u32 __user *)argp))
 		return -EFAULT;
-	if (*size < op->min_size)
+	if (size < op->min_size)
 		return -EINVAL;
-	if (*size > PAGE_SIZE)
+	if (size > PAGE_SIZE)
 		return -E2BIG;
-	if (*size == op->size)
-		err = wxp_copy_words(args, argp, *size);
+	if (size == op->size)
+		err = wxpool_copy_words(args, argp, size);
 	else
-		err = copy_struct_from_user(args, op->size, argp, *size);
-	if (err)
-		return err;
-	if (!op->results)
-		return 0;
-	/* Can they be stored? Afterwards is too late to change nothing. */
-	*size = min_t(size_t, *size, op->size);
-	return copy_to_user(argp, args, *size) ? -EFAULT : 0;
+		err = copy_struct_from_user(args, op->size, argp, size);
+	args->vec.size = size;
+	/* Can results be stored? Afterwards is too late to change nothing. */
+	if (!err && op->results)
+		err = wxpool_copy_results(argp, args, min_t(size_t, size, op->size));
+	return err;
 }
 
-static int wxp_call(struct file *file, unsigned int cmd, void __user *argp,
-		    bool nonblock)
+static int wxpool_judge_call(const struct file *file, const struct wxpool_op *op,
+			     const union wxpool_args *args)
 {
-	const struct wxp_op *op = wxp_find_op(cmd);
-	union wxp_args args;
-	u32 size;
+	const struct wxpool_context *ctx = file->private_data;
+	const fmode_t both = FMODE_READ | FMODE_WRITE;
+
+	if (args->vec.context && args->vec.context != ctx->info.context)
+		return -ESTALE;
+	if (!op->owner)
+		return 0;
+	if ((file->f_mode & both) != both)
+		return -EBADF;
+	return wxpool_is_owner(ctx) ? 0 : -EXDEV;
+}
+
+/* Has no vector; it looks itself whether it says so. */
+static bool wxpool_is_free_all(const struct wxpool_op *op, const union wxpool_args *args)
+{
+	return op->cmd == WXPOOL_IOC_FREE && args->free.flags & WXPOOL_FREE_ALL;
+}
+
+static int wxpool_execute(struct wxpool_context *ctx, const struct wxpool_op *op,
+			  union wxpool_args *args, gfp_t gfp)
+{
+	u64 few[16];
+	void *vec = few;
+	int err;
+
+	if (op->element && !wxpool_is_free_all(op, args))
+		vec = wxpool_copy_vec(&args->vec, op->element, few, sizeof(few), gfp);
+	if (IS_ERR(vec))
+		return PTR_ERR(vec);
+	err = op->execute(ctx, args, vec, gfp);
+	if (err == -ENOSPC && gfpflags_allow_blocking(gfp) && wxpool_reclaim(ctx))
+		err = op->execute(ctx, args, vec, gfp);
+	if (vec != few)
+		kvfree(vec);
+	return err;
+}
+
+static int wxpool_call(struct file *file, unsigned int cmd, void __user *argp, gfp_t gfp)
+{
+	const struct wxpool_op *op = wxpool_find_op(cmd);
+	union wxpool_args args;
 	int err;
 
 	if (!op)
 		return -ENOTTY;
-	if (op->owner && !wxp_is_owner(file->private_data))
-		return -EXDEV;
-	if (nonblock && !op->try)
+	if (!op->nowait && !gfpflags_allow_blocking(gfp))
 		return -EAGAIN;
-	err = wxp_copy_args(op, &args, argp, &size);
+	err = wxpool_copy_args(op, &args, argp);
 	if (err)
 		return err;
-	err = nonblock ? op->try(file, &args) : op->execute(file, &args);
+	err = wxpool_judge_call(file, op, &args);
+	if (err)
+		return err;
+	err = wxpool_execute(file->private_data, op, &args, gfp);
 	if (err || !op->results)
 		return err;
-	return copy_to_user(argp, &args, size) ? -EFAULT : 0;
+	return wxpool_copy_results(argp, &args, min_t(size_t, args.vec.size, op->size));
 }
 
-static long wxp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+static long wxpool_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	return wxp_call(file, cmd, (void __user *)arg, false);
+	return wxpool_call(file, cmd, (void __user *)arg, WXPOOL_GFP);
 }
 
 /*
  * Done when it returns, so there is nothing to cancel. What would block, which
  * holds up the ring, io_uring calls again from a worker.
  */
-static int wxp_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
+static int wxpool_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
-	const struct wxpool_uring_cmd *payload = wxp_uring_payload(cmd);
+	const struct wxpool_uring_cmd *payload = wxpool_uring_payload(cmd);
 	u64 arg = READ_ONCE(payload->arg);
+	int err;
 
 	if (cmd->flags & IORING_URING_CMD_MASK || READ_ONCE(payload->__reserved))
 		return -EINVAL;
-	return wxp_call(cmd->file, cmd->cmd_op, u64_to_user_ptr(arg),
-			issue_flags & IO_URING_F_NONBLOCK);
+	/* What forbids an ioctl() forbids the same operation here. */
+	err = security_file_ioctl(cmd->file, cmd->cmd_op, arg);
+	if (err)
+		return err;
+	if (!(issue_flags & IO_URING_F_NONBLOCK))
+		return wxpool_call(cmd->file, cmd->cmd_op, u64_to_user_ptr(arg), WXPOOL_GFP);
+	err = wxpool_call(cmd->file, cmd->cmd_op, u64_to_user_ptr(arg), WXPOOL_GFP_NOWAIT);
+	return err == -ENOMEM || err == -ENOSPC ? -EAGAIN : err;
 }
 
-static void wxp_show_fdinfo(struct seq_file *m, struct file *file)
-{
-	struct wxp_ctx *ctx = file->private_data;
-
-	down_read(&ctx->lock);
-	seq_printf(m, "wxpool-pools:\t%lu\n", ctx->nr_pools);
-	seq_printf(m, "wxpool-open:\t%lu\n", ctx->nr[WXP_OPEN]);
-	seq_printf(m, "wxpool-read:\t%lu\n", ctx->nr[WXP_SEALED_R]);
-	seq_printf(m, "wxpool-exec:\t%lu\n", ctx->nr[WXP_SEALED_X]);
-	seq_printf(m, "wxpool-packed:\t%lu\n", ctx->nr_packed);
-	seq_printf(m, "wxpool-huge:\t%lu\n", ctx->nr_huge);
-	seq_printf(m, "wxpool-lines:\t%lu\n", ctx->nr_lines);
-	seq_printf(m, "wxpool-kept:\t%lu\n", ctx->nr_kept);
-	seq_printf(m, "wxpool-limit:\t%lu\n", READ_ONCE(wxp_max_context_pages));
-	up_read(&ctx->lock);
-}
-
-static const struct file_operations wxp_fops = {
+static const struct file_operations wxpool_fops = {
 	.owner = THIS_MODULE,
-	.open = wxp_open,
-	.release = wxp_release,
+	.open = wxpool_open,
+	.release = wxpool_release,
 	.llseek = noop_llseek,
-	.unlocked_ioctl = wxp_ioctl,
+	.unlocked_ioctl = wxpool_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
-	.uring_cmd = wxp_uring_cmd,
+	.uring_cmd = wxpool_uring_cmd,
 	/* Such that a view of huge pages can have them. */
 	.get_unmapped_area = thp_get_unmapped_area,
-	WXP_FOP_MMAP,
-	.show_fdinfo = wxp_show_fdinfo,
+	WXPOOL_FOP_MMAP,
+	.show_fdinfo = wxpool_show_fdinfo,
 };
 
-/* Anyone may use it, as anyone may mmap(): limits are per user. */
-static struct miscdevice wxp_misc = {
+/* Who else may open it is for udev's rules to say. */
+static struct miscdevice wxpool_misc = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "wxpool",
-	.fops = &wxp_fops,
-	.mode = 0666,
+	.fops = &wxpool_fops,
+	.mode = 0600,
 };
 
-static int __init wxp_init(void)
+static int __init wxpool_init(void)
 {
-	if (!wxp_max_user_pages)
-		wxp_max_user_pages = totalram_pages() / 4;
-	if (!wxp_max_context_pages)
-		wxp_max_context_pages = wxp_max_user_pages;
-	return misc_register(&wxp_misc);
+	int err;
+
+	err = wxpool_pool_init();
+	if (err)
+		return err;
+	err = wxpool_account_init();
+	if (err)
+		goto err_pool;
+	err = misc_register(&wxpool_misc);
+	if (err)
+		goto err_account;
+	return 0;
+
+err_account:
+	wxpool_account_exit();
+err_pool:
+	wxpool_pool_exit();
+	return err;
 }
 
-static void __exit wxp_exit(void)
+static void __exit wxpool_exit(void)
 {
-	misc_deregister(&wxp_misc);
+	misc_deregister(&wxpool_misc);
+	wxpool_account_exit();
+	wxpool_pool_exit();
 }
 
-module_init(wxp_init);
-module_exit(wxp_exit);
+module_init(wxpool_init);
+module_exit(wxpool_exit);
 
 MODULE_AUTHOR("The wxpool authors");
 MODULE_DESCRIPTION("Pages whose protection moves from write to execute once");

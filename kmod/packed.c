@@ -4,454 +4,300 @@
  *
  * A packed page is never writable for anyone but the kernel, so bytes get into
  * it without a mapping to make or to take away. It is there as long as one of
- * its lines is live.
+ * its lines is live or kept for heirs. A block is one huge page, and one region.
  *
- * What is live, doomed or absent changes under wxp_ctx.lock. So does what is in
- * the lines; but views show that at once, to processors that may be running
- * the lines beside them.
+ * What is live, kept or absent changes under wxpool_context.lock. So does what
+ * is in the lines; but views show that at once, to processors that may be
+ * running the lines beside them.
  */
 #include <linux/bitmap.h>
-#include <linux/log2.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "internal.h"
 
-static bool wxp_covers(const struct wxp_region *region, pgoff_t pgoff)
+static unsigned long wxpool_line_bit(const struct wxpool_region *region, u64 line)
 {
-	return pgoff - region->pgoff < region->nr_pages;
+	return line - ((u64)region->pgoff << WXPOOL_LINES_SHIFT);
 }
 
-static unsigned long wxp_line_bit(const struct wxp_region *region, u64 line)
+/* How many lines from @line to @end are in the same page as @line? */
+static unsigned int wxpool_lines_of_page(u64 line, u64 end)
 {
-	return line - ((u64)region->pgoff << WXP_LINES_SHIFT);
+	return min_t(u64, end - line, WXPOOL_LINES - line % WXPOOL_LINES);
 }
 
-static struct wxp_region *wxp_line_region(struct wxp_ctx *ctx, u64 line)
+/* The same for what has one fate: a region of packed pages, or a page of ALLOC's */
+unsigned int wxpool_lines_of_region(const struct wxpool_region *region, u64 line, u64 end)
 {
-	return mtree_load(&ctx->regions, line >> WXP_LINES_SHIFT);
+	if (!region->page)
+		return wxpool_lines_of_page(line, end);
+	return min(end, (u64)(region->pgoff + region->nr_pages) << WXPOOL_LINES_SHIFT) - line;
 }
 
-/* All lines up to the end of its page follow there. */
-static void *wxp_line_address(const struct wxp_region *region, u64 line)
+static void *wxpool_line_address(const struct wxpool_page *page, u64 line)
 {
-	struct page *page = wxp_region_page(region, line >> WXP_LINES_SHIFT);
-
-	return page_address(page) + (line % WXP_LINES) * WXP_LINE_SIZE;
+	return page_address(wxpool_page(page)) + line % WXPOOL_LINES * WXPOOL_LINE_SIZE;
 }
 
-static void wxp_sync_lines(const struct wxp_region *region, void *start,
-			   size_t size)
+static void wxpool_sync_lines(void *start, enum wxpool_state state, size_t size)
 {
-	if (region->pages[0].state == WXP_SEALED_X)
-		wxp_sync_icache((unsigned long)start, (unsigned long)start + size);
+	if (state != WXPOOL_SEALED_R)
+		wxpool_sync_icache((unsigned long)start, (unsigned long)start + size);
 }
 
-/**
- * wxp_write_lines() - put bytes into lines of one page
- * @region: packed pages
- * @line: the first line
- * @nr: number of lines, none of another page
- * @bytes: @nr full lines
- */
-void wxp_write_lines(const struct wxp_region *region, u64 line, unsigned int nr,
-		     const void *bytes)
+/* Puts full lines into packed pages. */
+void wxpool_write_lines(struct wxpool_context *ctx, u64 line, unsigned int nr,
+			const void *bytes)
 {
-	void *to = wxp_line_address(region, line);
-	unsigned int i;
+	u64 end = line + nr;
+	struct wxpool_page *page;
+	unsigned int n, i;
+	void *to;
 
-	for (i = 0; i < nr * WXP_LINE_SIZE; i += WXP_LINE_SIZE)
-		memcpy(to + i, bytes + i, WXP_LINE_SIZE);
-	wxp_sync_lines(region, to, nr * WXP_LINE_SIZE);
+	for (; line < end; line += n, bytes += n * WXPOOL_LINE_SIZE) {
+		n = wxpool_lines_of_page(line, end);
+		page = wxpool_find_page(ctx, line >> WXPOOL_LINES_SHIFT);
+		to = wxpool_line_address(page, line);
+		/* Eight moves each: mostly there are few, too few for a call. */
+		for (i = 0; i < n * WXPOOL_LINE_SIZE; i += WXPOOL_LINE_SIZE)
+			memcpy(to + i, bytes + i, WXPOOL_LINE_SIZE);
+		wxpool_sync_lines(to, wxpool_state(page), n * WXPOOL_LINE_SIZE);
+	}
 }
 
-static void wxp_clear_lines(const struct wxp_region *region, u64 line,
-			    unsigned int nr)
+/* Nothing is written to a page with a memory error: it gets out of reach instead. */
+static void wxpool_clear_lines(struct wxpool_context *ctx, u64 line, unsigned int nr,
+			       struct wxpool_ending *ending)
 {
-	void *to = wxp_line_address(region, line);
+	u64 end = line + nr;
+	struct wxpool_page *page;
+	unsigned int n;
+	void *to;
 
-	wxp_fill(to, region->pages[0].state, nr * WXP_LINE_SIZE);
-	wxp_sync_lines(region, to, nr * WXP_LINE_SIZE);
-}
-
-/* With one folio for all pages if there is one, else with single ones. */
-static int wxp_packed_populate(struct wxp_region *region, enum wxp_state state,
-			       gfp_t gfp)
-{
-	/* Not worth much of an effort. */
-	gfp_t huge_gfp = (gfp & ~__GFP_RETRY_MAYFAIL) | __GFP_NORETRY;
-	unsigned int order = ilog2(region->nr_pages);
-	unsigned long i = 0, stop;
-	struct folio *folio;
-
-	while (i < region->nr_pages) {
-		folio = folio_alloc(order ? huge_gfp : gfp, order);
-		if (!folio && !order)
-			return -ENOMEM;
-		if (!folio) {
-			order = 0;
+	for (; line < end; line += n) {
+		n = wxpool_lines_of_page(line, end);
+		page = wxpool_find_page(ctx, line >> WXPOOL_LINES_SHIFT);
+		if (unlikely(PageHWPoison(wxpool_page(page)))) {
+			wxpool_hide_pages(ctx, page->region->pgoff, ending);
 			continue;
 		}
-		folio->index = region->pgoff + i;
-		folio_ref_add(folio, folio_nr_pages(folio) - 1);
-		for (stop = i + folio_nr_pages(folio); i < stop; i++)
-			region->pages[i] = (struct wxp_page){ folio, state };
+		to = wxpool_line_address(page, line);
+		wxpool_fill(to, wxpool_state(page), n * WXPOOL_LINE_SIZE);
+		wxpool_sync_lines(to, wxpool_state(page), n * WXPOOL_LINE_SIZE);
 	}
-	return 0;
 }
 
-/**
- * wxp_packed_new() - make packed pages that nobody can find yet
- * @ctx: the context to charge
- * @pgoff: where they shall be
- * @nr_pages: 1 or WXP_WINDOW_PAGES
- * @state: WXP_SEALED_R or WXP_SEALED_X
- * @gfp: WXP_GFP or WXP_GFP_NOWAIT
- *
- * The caller has to write all their bytes: they are not zeroed.
- *
- * Return: the pages, to be given to wxp_packed_insert() or
- * wxp_free_regions(), or -ENOMEM or -ENOSPC.
+/*
+ * A packed page, or a block, that nobody can find yet: its bytes are to be written, they
+ * are not cleared. Unmovable: without a page cache or LRU behind it, migration could not
+ * find the page tables (not GFP_HIGHUSER_MOVABLE). -ENOMEM or -ENOSPC
  */
-struct wxp_region *wxp_packed_new(struct wxp_ctx *ctx, pgoff_t pgoff,
-				  unsigned long nr_pages, enum wxp_state state,
-				  gfp_t gfp)
+struct wxpool_region *wxpool_packed_new(struct wxpool_context *ctx, unsigned int order,
+					enum wxpool_state state, gfp_t gfp)
 {
-	struct wxp_region *region;
-	int err;
+	struct wxpool_region *region;
+	struct folio *folio;
+	int err = -ENOSPC;
 
-	err = wxp_charge(ctx, nr_pages);
-	if (err)
-		return ERR_PTR(err);
+	/* A huge page is not worth much of an effort. */
+	if (order)
+		gfp = (gfp & ~__GFP_RETRY_MAYFAIL) | __GFP_NORETRY;
+	region = wxpool_region_new(ctx, BIT(order), gfp);
+	if (IS_ERR(region))
+		return region;
+	if (wxpool_charge(ctx, PAGE_SIZE << order))
+		goto err_region;
 	err = -ENOMEM;
-	region = wxp_region_alloc(pgoff, nr_pages, true, gfp);
-	if (!region)
+	folio = folio_alloc(gfp, order);
+	if (!folio)
 		goto err_uncharge;
-	err = wxp_packed_populate(region, state, gfp);
-	if (err)
-		goto err_free;
+	region->page = folio_page(folio, 0);
+	region->state = state;
 	return region;
 
-err_free:
-	wxp_region_free(region);
 err_uncharge:
-	wxp_uncharge(ctx, nr_pages);
+	wxpool_uncharge(ctx, PAGE_SIZE << order);
+err_region:
+	wxpool_region_free(ctx, region);
 	return ERR_PTR(err);
 }
 
-static void wxp_count_packed(struct wxp_ctx *ctx, struct wxp_region *region, int n)
+void wxpool_packed_free(struct wxpool_context *ctx, struct wxpool_region *region)
+{
+	wxpool_free_pages(ctx, region->page);
+	wxpool_region_free(ctx, region);
+}
+
+/* Lets it be found, with all bytes written: 0, -EEXIST, -ENOMEM or -ENOSPC. */
+int wxpool_packed_insert(struct wxpool_context *ctx, struct wxpool_region *region,
+			 pgoff_t pgoff, gfp_t gfp)
+{
+	bool absent = region->nr_pages > 1 ? wxpool_is_block_absent(ctx, pgoff) :
+					     !wxpool_find_page(ctx, pgoff);
+	struct wxpool_table *table;
+	unsigned int i;
+
+	lockdep_assert_held_write(&ctx->lock);
+	if (!absent)
+		return -EEXIST;
+	table = wxpool_get_table(ctx, pgoff, gfp);
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+	region->born = ctx->forks;
+	region->pgoff = pgoff;
+	for (i = 0; i < region->nr_pages; i++)
+		wxpool_set_page(ctx, table, pgoff + i, region->page + i, region->state, region);
+	wxpool_sync_lines(page_address(region->page), region->state,
+			  region->nr_pages << PAGE_SHIFT);
+	return 0;
+}
+
+/* @fill: not all its lines will be written */
+static struct wxpool_region *wxpool_packed_add(struct wxpool_context *ctx, pgoff_t pgoff,
+					       unsigned int order, enum wxpool_state state,
+					       bool fill, gfp_t gfp)
+{
+	struct wxpool_region *region;
+	int err;
+
+	region = wxpool_packed_new(ctx, order, state, gfp);
+	if (IS_ERR(region))
+		return region;
+	if (fill)
+		wxpool_fill(page_address(region->page), state, PAGE_SIZE << order);
+	err = wxpool_packed_insert(ctx, region, round_down(pgoff, BIT(order)), gfp);
+	if (!err)
+		return region;
+	wxpool_packed_free(ctx, region);
+	return ERR_PTR(err);
+}
+
+/*
+ * The packed page of a line, of which @nr lines will be written, made if it is absent:
+ * as part of a block if @blocks. Else -EEXIST (of another kind, or hidden), -ENOMEM or
+ * -ENOSPC.
+ */
+struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u64 nr,
+					enum wxpool_state state, bool blocks, gfp_t gfp)
+{
+	bool fill = line % WXPOOL_LINES || nr < WXPOOL_LINES;
+	pgoff_t pgoff = line >> WXPOOL_LINES_SHIFT;
+	struct wxpool_page *page = wxpool_find_page(ctx, pgoff);
+	struct wxpool_region *region;
+
+	lockdep_assert_held_write(&ctx->lock);
+	if (page && wxpool_is_idle(page->region) &&
+	    (wxpool_state(page) != state || wxpool_is_broken(page->region->page))) {
+		wxpool_drop_block(ctx, wxpool_state(page));
+		page = NULL;
+	}
+	if (page) {
+		region = page->region;
+		if (!region->page || wxpool_is_hidden(region) || region->state != state)
+			return ERR_PTR(-EEXIST);
+		return region;
+	}
+	if (blocks && WXPOOL_HAS_BLOCKS && wxpool_is_block_absent(ctx, pgoff)) {
+		region = wxpool_packed_add(ctx, pgoff, WXPOOL_BLOCK_ORDER, state, true, gfp);
+		if (!IS_ERR(region))
+			return region;
+	}
+	return wxpool_packed_add(ctx, pgoff, 0, state, fill, gfp);
+}
+
+static void wxpool_count_packed(struct wxpool_context *ctx, const struct wxpool_region *region,
+				int n)
 {
 	long nr_pages = n * (long)region->nr_pages;
 
-	/* All that begins or ends comes by here, so it is never stale. */
-	ctx->hot = n > 0 ? region : NULL;
-	ctx->nr[region->pages[0].state] += nr_pages;
-	ctx->nr_packed += nr_pages;
-	if (folio_test_large(region->pages[0].folio))
-		ctx->nr_huge += nr_pages;
+	*wxpool_nr_pages(ctx, region->state) += nr_pages;
+	ctx->info.pages_packed += nr_pages;
+	if (region->nr_pages > 1)
+		ctx->info.pages_huge += nr_pages;
 }
 
-static void wxp_packed_begin(struct wxp_ctx *ctx, struct wxp_region *region)
+static bool wxpool_are_broken(struct wxpool_context *ctx, u64 line, u64 end)
 {
-	region->born = atomic_long_read(&ctx->forks);
-	list_move(&region->link, &ctx->packed);
-	wxp_count_packed(ctx, region, 1);
-}
+	struct wxpool_page *page;
 
-/**
- * wxp_packed_insert() - let packed pages be found
- * @ctx: the context
- * @region: the pages, in a list
- * @gfp: WXP_GFP or WXP_GFP_NOWAIT
- *
- * Return: 0, -EEXIST or -ENOMEM.
- */
-int wxp_packed_insert(struct wxp_ctx *ctx, struct wxp_region *region, gfp_t gfp)
-{
-	int err;
-
-	lockdep_assert_held_write(&ctx->lock);
-	err = wxp_insert_region(ctx, region, gfp);
-	if (!err)
-		wxp_packed_begin(ctx, region);
-	return err;
-}
-
-/* Puts packed pages in the place of kept ones of the same size. */
-static void wxp_packed_hide(struct wxp_ctx *ctx, struct wxp_region *region,
-			    struct wxp_region *older)
-{
-	region->older = older;
-	older->newer = region;
-	wxp_replace_region(ctx, older, region);
-	wxp_packed_begin(ctx, region);
-}
-
-static struct wxp_region *wxp_packed_add(struct wxp_ctx *ctx, pgoff_t pgoff,
-					 unsigned long nr_pages,
-					 struct wxp_region *older,
-					 enum wxp_state state, gfp_t gfp)
-{
-	struct wxp_region *region;
-	unsigned long i;
-	LIST_HEAD(failed);
-	int err = 0;
-
-	region = wxp_packed_new(ctx, pgoff, nr_pages, state, gfp);
-	if (IS_ERR(region))
-		return region;
-	for (i = 0; i < nr_pages; i++)
-		wxp_clear_lines(region, (u64)(pgoff + i) << WXP_LINES_SHIFT, WXP_LINES);
-	list_add(&region->link, &failed);
-	if (older)
-		wxp_packed_hide(ctx, region, older);
-	else
-		err = wxp_packed_insert(ctx, region, gfp);
-	wxp_free_regions(ctx, &failed);
-	return err ? ERR_PTR(err) : region;
-}
-
-static struct wxp_region *wxp_packed_add_window(struct wxp_ctx *ctx, pgoff_t pgoff,
-						enum wxp_state state, gfp_t gfp)
-{
-	unsigned long first = round_down(pgoff, WXP_WINDOW_PAGES);
-	unsigned long index = first;
-
-	if (!WXP_HUGE_SIZE ||
-	    mt_find(&ctx->regions, &index, first + WXP_WINDOW_PAGES - 1))
-		return ERR_PTR(-EEXIST);
-	return wxp_packed_add(ctx, first, WXP_WINDOW_PAGES, NULL, state, gfp);
-}
-
-/**
- * wxp_packed_get() - the packed pages of an offset, made if they are absent
- * @ctx: the context
- * @pgoff: the offset
- * @state: WXP_SEALED_R or WXP_SEALED_X, for new ones
- * @huge: prefer a window of huge size
- * @gfp: WXP_GFP or WXP_GFP_NOWAIT
- *
- * Return: the pages, or -EEXIST (not packed), -ENOMEM, -ENOSPC.
- */
-struct wxp_region *wxp_packed_get(struct wxp_ctx *ctx, pgoff_t pgoff,
-				  enum wxp_state state, bool huge, gfp_t gfp)
-{
-	struct wxp_region *old, *new;
-
-	lockdep_assert_held_write(&ctx->lock);
-	if (ctx->hot && wxp_covers(ctx->hot, pgoff))
-		return ctx->hot;
-	old = mtree_load(&ctx->regions, pgoff);
-	if (old && !old->lines)
-		return ERR_PTR(-EEXIST);
-	if (old && wxp_is_kept(old))
-		return wxp_packed_add(ctx, old->pgoff, old->nr_pages, old, state, gfp);
-	if (old) {
-		ctx->hot = old;
-		return old;
+	for (; line < end; line += wxpool_lines_of_page(line, end)) {
+		page = wxpool_find_page(ctx, line >> WXPOOL_LINES_SHIFT);
+		if (PageHWPoison(wxpool_page(page)))
+			return true;
 	}
-	if (huge) {
-		new = wxp_packed_add_window(ctx, pgoff, state, gfp);
-		if (!IS_ERR(new))
-			return new;
-	}
-	return wxp_packed_add(ctx, pgoff, 1, NULL, state, gfp);
+	return false;
 }
 
-/**
- * wxp_claim_lines() - make lines of one page live
- * @ctx: the context
- * @region: its packed pages
- * @line: the first line
- * @nr: number of lines, none of another page
- *
- * Return: 0, or -EEXIST where one is live already.
- */
-int wxp_claim_lines(struct wxp_ctx *ctx, struct wxp_region *region, u64 line,
-		    unsigned int nr)
+/* Makes lines of one region live: 0, or -EEXIST if one is live or kept, or -EHWPOISON. */
+int wxpool_claim_lines(struct wxpool_context *ctx, struct wxpool_region *region, u64 line,
+		       unsigned int nr)
 {
-	unsigned long bit = wxp_line_bit(region, line);
+	unsigned long bit = wxpool_line_bit(region, line);
 
 	lockdep_assert_held_write(&ctx->lock);
 	if (find_next_bit(region->lines, bit + nr, bit) < bit + nr)
 		return -EEXIST;
+	if (wxpool_are_broken(ctx, line, line + nr))
+		return -EHWPOISON;
+	if (ctx->idle[region->state] == region) {
+		ctx->idle[region->state] = NULL;
+		wxpool_count_idle(ctx, -(long)region->nr_pages);
+	}
+	if (!region->nr_lines)
+		wxpool_count_packed(ctx, region, 1);
 	bitmap_set(region->lines, bit, nr);
 	region->nr_lines += nr;
-	ctx->nr_lines += nr;
+	ctx->info.lines += nr;
 	return 0;
 }
 
-/**
- * wxp_drop_lines() - make lines of one page free
- * @ctx: the context
- * @region: its packed pages
- * @line: the first line
- * @nr: number of lines, none of another page
- * @ending: receives the page if it has no live line any more
- *
- * The caller has seen to the bytes that were in them.
- */
-void wxp_drop_lines(struct wxp_ctx *ctx, struct wxp_region *region, u64 line,
-		    unsigned int nr, struct wxp_ending *ending)
+/* Its last live line is gone. */
+static void wxpool_packed_fade(struct wxpool_context *ctx, struct wxpool_region *region,
+			       struct wxpool_ending *ending)
+{
+	wxpool_count_packed(ctx, region, -1);
+	if (region->nr_kept) {
+		region->ended = ctx->forks;
+		ctx->info.pages_kept += region->nr_pages;
+		ending->kept += region->nr_pages;
+		wxpool_hide_pages(ctx, region->pgoff, ending);
+	} else if (region->nr_pages > 1 && !ending->undone && !wxpool_is_broken(region->page)) {
+		if (ctx->idle[region->state])
+			ending->freed += wxpool_drop_block(ctx, region->state);
+		ctx->idle[region->state] = region;
+		wxpool_count_idle(ctx, region->nr_pages);
+	} else {
+		wxpool_end_pages(ctx, region->pgoff, ending);
+	}
+}
+
+/* What becomes of lines of one region whose pool ended; @ending gets pages that go too. */
+void wxpool_end_lines(struct wxpool_context *ctx, struct wxpool_region *region, u64 line,
+		      unsigned int nr, enum wxpool_fate fate, struct wxpool_ending *ending)
 {
 	lockdep_assert_held_write(&ctx->lock);
-	bitmap_clear(region->lines, wxp_line_bit(region, line), nr);
-	region->nr_lines -= nr;
-	ctx->nr_lines -= nr;
-	if (!region->nr_lines) {
-		wxp_count_packed(ctx, region, -1);
-		wxp_end_region(ctx, region, ending);
+	if (fate == WXPOOL_REAPED) {
+		region->nr_kept -= nr;
+		ctx->info.lines_kept -= nr;
+	} else {
+		region->nr_lines -= nr;
+		ctx->info.lines -= nr;
 	}
-}
-
-/* The same lines live, with the same bytes. */
-static void wxp_copy_pages(struct wxp_region *new, struct wxp_region *old)
-{
-	unsigned long i;
-	u64 line;
-
-	for (i = 0; i < old->nr_pages; i++) {
-		line = (u64)(old->pgoff + i) << WXP_LINES_SHIFT;
-		wxp_write_lines(new, line, WXP_LINES, wxp_line_address(old, line));
+	if (fate == WXPOOL_KEPT) {
+		region->nr_kept += nr;
+		ctx->info.lines_kept += nr;
+		ending->lines_kept += nr;
+	} else {
+		bitmap_clear(region->lines, wxpool_line_bit(region, line), nr);
+		/* A page that ends needs no filling, a block may stay. */
+		if (region->nr_lines || region->nr_kept || region->nr_pages > 1)
+			wxpool_clear_lines(ctx, line, nr, ending);
 	}
-	bitmap_copy(new->lines, old->lines, old->nr_pages << WXP_LINES_SHIFT);
-	new->nr_lines = old->nr_lines;
-	new->nr_doomed = old->nr_doomed;
-}
-
-/*
- * Heirs go on seeing the page as it is, in which the owner wants to free lines.
- * The owner goes on with its copy.
- */
-static struct wxp_region *wxp_split(struct wxp_ctx *ctx, struct wxp_region *old,
-				    struct wxp_ending *ending)
-{
-	struct wxp_region *copy = old->copy;
-
-	old->copy = NULL;
-	wxp_copy_pages(copy, old);
-	wxp_count_packed(ctx, old, -1);
-	wxp_packed_hide(ctx, copy, old);
-	wxp_keep_region(ctx, old, ending);
-	return copy;
-}
-
-typedef int (*wxp_lines_fn)(struct wxp_ctx *ctx, u64 line, unsigned int nr,
-			    struct wxp_ending *ending);
-
-static int wxp_walk_extent(struct wxp_ctx *ctx, const struct wxp_extent *extent,
-			   wxp_lines_fn fn, struct wxp_ending *ending)
-{
-	u64 line = extent->line, end = extent->line + extent->nr;
-	unsigned int nr;
-	int err;
-
-	for (; line < end; line += nr) {
-		nr = wxp_lines_of_page(line, end);
-		err = fn(ctx, line, nr, ending);
-		if (err)
-			return err;
-		cond_resched();
+	if (!wxpool_is_hidden(region)) {
+		if (!region->nr_lines)
+			wxpool_packed_fade(ctx, region, ending);
+	} else if (!region->nr_kept) {
+		ctx->info.pages_kept -= region->nr_pages;
+		wxpool_end_pages(ctx, region->pgoff, ending);
 	}
-	return 0;
-}
-
-/* Calls @fn for a pool's lines, those of one page at a time, until it fails. */
-static int wxp_walk_lines(struct wxp_ctx *ctx, struct wxp_pool *pool,
-			  wxp_lines_fn fn, struct wxp_ending *ending)
-{
-	struct wxp_batch *batch;
-	int err;
-	u32 i;
-
-	lockdep_assert_held_write(&ctx->lock);
-	list_for_each_entry(batch, &pool->batches, link) {
-		for (i = 0; i < batch->nr; i++) {
-			err = wxp_walk_extent(ctx, &batch->extents[i], fn, ending);
-			if (err)
-				return err;
-		}
-	}
-	return 0;
-}
-
-static int wxp_doom(struct wxp_ctx *ctx, u64 line, unsigned int nr,
-		    struct wxp_ending *ending)
-{
-	wxp_line_region(ctx, line)->nr_doomed += nr;
-	return 0;
-}
-
-static bool wxp_survives(const struct wxp_region *region)
-{
-	return region->nr_lines > region->nr_doomed;
-}
-
-/* For a page that heirs see, and other pools use. */
-static int wxp_make_copy(struct wxp_ctx *ctx, u64 line, unsigned int nr,
-			 struct wxp_ending *ending)
-{
-	struct wxp_region *region = wxp_line_region(ctx, line), *copy;
-
-	if (region->copy || !wxp_survives(region) ||
-	    !wxp_has_heir(region, ending))
-		return 0;
-	if (fatal_signal_pending(current))
-		return -EINTR;
-	copy = wxp_packed_new(ctx, region->pgoff, region->nr_pages,
-			      region->pages[0].state, WXP_GFP);
-	if (IS_ERR(copy))
-		return PTR_ERR(copy);
-	list_add(&copy->link, &ending->dead);
-	region->copy = copy;
-	return 0;
-}
-
-/* After an error: the copies are in the list of the dead. */
-static int wxp_spare(struct wxp_ctx *ctx, u64 line, unsigned int nr,
-		     struct wxp_ending *ending)
-{
-	struct wxp_region *region = wxp_line_region(ctx, line);
-
-	region->nr_doomed -= nr;
-	region->copy = NULL;
-	return 0;
-}
-
-static int wxp_free_part(struct wxp_ctx *ctx, u64 line, unsigned int nr,
-			 struct wxp_ending *ending)
-{
-	struct wxp_region *region = wxp_line_region(ctx, line);
-
-	if (region->copy)
-		region = wxp_split(ctx, region, ending);
-	/* What heirs see of a page that ends must stay. */
-	if (wxp_survives(region))
-		wxp_clear_lines(region, line, nr);
-	region->nr_doomed -= nr;
-	wxp_drop_lines(ctx, region, line, nr, ending);
-	return 0;
-}
-
-/**
- * wxp_free_lines() - free all lines of a pool
- * @ctx: the context
- * @pool: the pool; its batches are left as they are
- * @ending: receives the pages without a live line
- *
- * Return: 0, or -EINTR, -ENOMEM or -ENOSPC, with nothing changed for anybody.
- */
-int wxp_free_lines(struct wxp_ctx *ctx, struct wxp_pool *pool,
-		   struct wxp_ending *ending)
-{
-	int err = 0;
-
-	wxp_walk_lines(ctx, pool, wxp_doom, ending);
-	if (ending->newest_heir)
-		err = wxp_walk_lines(ctx, pool, wxp_make_copy, ending);
-	if (err)
-		wxp_walk_lines(ctx, pool, wxp_spare, ending);
-	else
-		wxp_walk_lines(ctx, pool, wxp_free_part, ending);
-	return err;
 }

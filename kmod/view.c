@@ -1,87 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * wxpool: views, and the faults in them
+ * wxpool: views, the faults in them, and heirs
  *
  * A view's kind is in its MAY bits, which nothing can add to: VM_MAYWRITE is a
- * W view, VM_MAYEXEC an X view, neither an R view. Faults go by these bits and
- * not by the current ones, as mprotect() can take the current ones away, let a
- * page be mapped, and give them back.
+ * W view, VM_MAYEXEC an X view, without VM_MAYREAD an XO view, and none of them
+ * an R view. Faults go by these bits and not by the current ones, as mprotect()
+ * can take the current ones away, let a page be mapped, and give them back.
+ *
+ * Whose a view is, is in its vm_ops: the owner's, an heir's, or that of a guest,
+ * who is any other process that maps the context. The core merges views without
+ * comparing them; so heirs' views, whose number counts, must never merge.
  */
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
 
 #include "internal.h"
 
-/*
- * An heir is a view that fork() copied from the owner. Its vm_private_data is
- * its number, that of all other views 0.
- */
-static unsigned long wxp_heir_nr(const struct vm_area_struct *vma)
-{
-	return (unsigned long)vma->vm_private_data;
-}
-
-/**
- * wxp_find_heirs() - which heirs are there
- * @ctx: the context
- * @mm: the process to look at, or NULL for all
- * @heirs: receives the answer
- *
- * Other processes that map the context through a passed fd are no heirs: they
- * must not be able to hold the owner's memory.
- *
- * The core has no exported way to ask, but its tree of all views is short, as
- * views of one kind merge.
- */
-void wxp_find_heirs(struct wxp_ctx *ctx, const struct mm_struct *mm,
-		    struct wxp_heirs *heirs)
-{
-	struct address_space *mapping = ctx->inode->i_mapping;
-	struct vm_area_struct *vma;
-	struct rb_node *node;
-
-	heirs->oldest = ULONG_MAX;
-	heirs->newest = 0;
-	if (!atomic_long_read(&ctx->forks))
-		return;
-	i_mmap_lock_read(mapping);
-	for (node = rb_first_cached(&mapping->i_mmap); node; node = rb_next(node)) {
-		cond_resched();
-		vma = rb_entry(node, struct vm_area_struct, shared.rb);
-		if (!wxp_heir_nr(vma) || (mm && vma->vm_mm != mm))
-			continue;
-		heirs->oldest = min(heirs->oldest, wxp_heir_nr(vma));
-		heirs->newest = max(heirs->newest, wxp_heir_nr(vma));
-	}
-	i_mmap_unlock_read(mapping);
-}
+#define WXPOOL_MAY	(VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC)
 
 /*
- * What a new view of the caller has as vm_private_data. Views may merge
- * whatever that is, so it must be the same for all views of a process: an heir
- * remains one in the views that it adds.
- */
-static void *wxp_view_private(struct wxp_ctx *ctx)
-{
-	struct wxp_heirs heirs;
-
-	if (wxp_is_owner(ctx))
-		return NULL;
-	wxp_find_heirs(ctx, current->mm, &heirs);
-	return (void *)heirs.newest;
-}
-
-/**
- * wxp_judge_view() - judge a view to be made, and fix its kind
- * @ctx: the context
- * @flags: the view's flags, with the protection asked for
+ * Judges a view that is asked for, and fixes its kind: 0, -EACCES (never allowed) or
+ * -EXDEV (not the owner).
  *
  * VM_LOCKED goes because the pages are always in memory, and the core's
- * bookkeeping of it holds references that a seal would have to wait for.
- *
- * Return: 0, -EACCES (never allowed) or -EXDEV (not the owner).
+ * bookkeeping of it holds references that PROTECT would take for pins. With
+ * VM_DONTEXPAND nobody can set it later, and the core does not merge the view.
  */
-static int wxp_judge_view(struct wxp_ctx *ctx, vm_flags_t *flags)
+static int wxpool_judge_view(struct wxpool_context *ctx, vm_flags_t *flags)
 {
+	vm_flags_t asked = *flags;
+
 	if (!(*flags & VM_MAYSHARE))
 		return -EACCES;
 	*flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
@@ -89,116 +38,236 @@ static int wxp_judge_view(struct wxp_ctx *ctx, vm_flags_t *flags)
 	case VM_WRITE | VM_EXEC:
 		return -EACCES;
 	case VM_WRITE:
-		if (!wxp_is_owner(ctx))
+		if (!wxpool_is_owner(ctx))
 			return -EXDEV;
 		*flags &= ~VM_MAYEXEC;
-		*flags |= VM_DONTCOPY;
+		*flags |= VM_DONTCOPY | VM_DONTEXPAND;
 		return 0;
 	case VM_EXEC:
 		*flags &= ~VM_MAYWRITE;
-		return 0;
+		if (!(*flags & VM_READ))
+			*flags &= ~VM_MAYREAD;
+		break;
 	default:
 		*flags &= ~(VM_MAYWRITE | VM_MAYEXEC);
-		return 0;
+		break;
 	}
+	/*
+	 * Up to 6.15 the core first tries to merge what is asked for, and asks us
+	 * only if it cannot. A view that has all rights that any view is asked
+	 * with (the descriptor is read-only, or the mount noexec) would become
+	 * part of another kind's then.
+	 */
+	if ((*flags & WXPOOL_MAY) == (asked & WXPOOL_MAY))
+		*flags |= VM_DONTEXPAND;
+	return 0;
 }
 
-/* Was the view made by a fork() during the region's life? */
-static bool wxp_inherited(const struct wxp_region *region,
-			  const struct vm_area_struct *vma)
+static const struct vm_operations_struct wxpool_heir_vm_ops;
+
+/* What is hidden is there only for who inherited it. */
+static bool wxpool_is_for(const struct wxpool_region *region, const struct vm_area_struct *vma)
 {
-	return wxp_heir_nr(vma) > region->born &&
-	       wxp_heir_nr(vma) <= region->ended;
+	const struct wxpool_heirs *heirs = vma->vm_private_data;
+
+	if (!wxpool_is_hidden(region))
+		return true;
+	return vma->vm_ops == &wxpool_heir_vm_ops && heirs->nr > region->born &&
+	       heirs->nr <= region->ended;
 }
 
-/* What is there now, or what was there when the view was inherited. */
-static struct wxp_region *wxp_find_region(struct wxp_ctx *ctx,
-					  const struct vm_area_struct *vma,
-					  pgoff_t pgoff)
+static bool wxpool_may_show(const struct vm_area_struct *vma, enum wxpool_state state)
 {
-	struct wxp_region *newest = mtree_load(&ctx->regions, pgoff), *region;
-
-	for (region = newest; region; region = region->older)
-		if (wxp_inherited(region, vma))
-			return region;
-	return newest && !wxp_is_kept(newest) ? newest : NULL;
+	if (vma->vm_flags & VM_MAYWRITE)
+		return state == WXPOOL_OPEN;
+	if (!(vma->vm_flags & VM_MAYEXEC))
+		return state == WXPOOL_SEALED_R || state == WXPOOL_SEALED_X;
+	return state == WXPOOL_SEALED_X ||
+	       (state == WXPOOL_SEALED_XO && !(vma->vm_flags & VM_MAYREAD));
 }
 
 /*
- * madvise(MADV_DOFORK) can bring a W view into a child after all, hence the
- * owner's check at each fault.
+ * A page with a memory error is told from others here: the core would look for
+ * it in the page cache, where ours are not.
  */
-static bool wxp_may_show(struct wxp_ctx *ctx, const struct vm_area_struct *vma,
-			 const struct wxp_page *page)
+static vm_fault_t wxpool_show_page(struct vm_fault *vmf, const struct wxpool_page *page)
 {
-	if (vma->vm_flags & VM_MAYWRITE)
-		return page->state == WXP_OPEN && vma->vm_mm == ctx->owner;
-	if (vma->vm_flags & VM_MAYEXEC)
-		return page->state == WXP_SEALED_X;
-	return page->state != WXP_OPEN;
+	struct page *p;
+
+	if (!page || !wxpool_is_for(page->region, vmf->vma) ||
+	    !wxpool_may_show(vmf->vma, wxpool_state(page)))
+		return VM_FAULT_SIGBUS;
+	p = wxpool_page(page);
+	if (PageHWPoison(p))
+		return VM_FAULT_HWPOISON;
+	folio_get(page_folio(p));
+	folio_lock(page_folio(p));
+	vmf->page = p;
+	return VM_FAULT_LOCKED;
 }
 
-static vm_fault_t wxp_fault(struct vm_fault *vmf)
+static vm_fault_t wxpool_fault(struct vm_fault *vmf)
 {
-	struct wxp_ctx *ctx = vmf->vma->vm_file->private_data;
-	vm_fault_t ret = VM_FAULT_SIGBUS;
-	struct wxp_region *region;
-	struct wxp_page *page;
+	struct wxpool_context *ctx = vmf->vma->vm_file->private_data;
+	vm_fault_t ret;
 
-	down_read(&ctx->lock);
-	region = wxp_find_region(ctx, vmf->vma, vmf->pgoff);
-	if (!region)
-		goto out;
-	page = &region->pages[vmf->pgoff - region->pgoff];
-	if (!wxp_may_show(ctx, vmf->vma, page))
-		goto out;
-	folio_get(page->folio);
-	folio_lock(page->folio);
-	vmf->page = wxp_region_page(region, vmf->pgoff);
-	ret = VM_FAULT_LOCKED;
-out:
+	/* Killed: whatever is raised, nobody is there to see it. */
+	if (down_read_killable(&ctx->lock))
+		return VM_FAULT_SIGBUS;
+	ret = wxpool_show_page(vmf, wxpool_find_page(ctx, vmf->pgoff));
 	up_read(&ctx->lock);
 	return ret;
 }
 
 /*
- * Called when a view is split, moved or copied. fork() is the one that comes
- * from another mm than the new view's, with faults locked out of both.
- *
- * A W view comes here only after madvise(MADV_DOFORK). Some of the core's
- * features have page tables copied even for file mappings; so nothing must be
- * left in them to copy.
+ * One more view of those that a fork gives to a child. fork() has the owner's
+ * mmap_lock for writing from its first view to its last, so @mm is that of the
+ * last fork or a new one; and as the child does not run yet, what the first view
+ * got is still there for the others.
  */
-static void wxp_view_open(struct vm_area_struct *vma)
+static struct wxpool_heirs *wxpool_heirs_get(struct wxpool_context *ctx, struct mm_struct *mm)
 {
-	struct wxp_ctx *ctx = vma->vm_file->private_data;
+	struct wxpool_heirs *heirs;
+	struct mm_struct *old;
 
-	if (!wxp_is_owner(ctx) || vma->vm_mm == ctx->owner)
+	if (READ_ONCE(ctx->fork_mm) == mm) {
+		heirs = READ_ONCE(ctx->fork_heirs);
+		atomic_long_inc(&heirs->views);
+		return heirs;
+	}
+	heirs = kzalloc(sizeof(*heirs), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	atomic_long_set(&heirs->views, 1);
+	mmgrab(mm);
+	down_write(&ctx->lock);
+	old = ctx->fork_mm;
+	WRITE_ONCE(ctx->fork_heirs, heirs);
+	WRITE_ONCE(ctx->fork_mm, mm);
+	heirs->nr = ++ctx->forks;
+	list_add_tail(&heirs->link, &ctx->heirs);
+	up_write(&ctx->lock);
+	if (old)
+		mmdrop(old);
+	return heirs;
+}
+
+/* What they keep goes to the next older ones that inherited it, or away. */
+static void wxpool_heirs_end(struct wxpool_context *ctx, struct wxpool_heirs *heirs)
+{
+	struct wxpool_ending ending = { .ctx = ctx };
+	struct wxpool_heirs *older = NULL;
+	struct wxpool_pool *pool;
+
+	if (!list_is_first(&heirs->link, &ctx->heirs))
+		older = list_prev_entry(heirs, link);
+	list_del(&heirs->link);
+	while ((pool = heirs->kept)) {
+		heirs->kept = pool->next;
+		if (older && older->nr > pool->born) {
+			pool->next = older->kept;
+			older->kept = pool;
+		} else {
+			wxpool_end_pool(ctx, pool, WXPOOL_REAPED, &ending);
+		}
+		cond_resched();
+	}
+	/* Others may show a page of it that hid later than they were forked. */
+	wxpool_unmap_ended(ctx, &ending);
+}
+
+/* A view less. With the mmap_lock of its mm held. */
+static void wxpool_heirs_put(struct wxpool_context *ctx, struct wxpool_heirs *heirs)
+{
+	struct mm_struct *mm = NULL;
+
+	if (atomic_long_add_unless(&heirs->views, -1, 1))
 		return;
-	vma->vm_private_data = (void *)atomic_long_inc_return(&ctx->forks);
-	if (vma->vm_flags & VM_MAYWRITE)
-		wxp_unmap(ctx, (loff_t)vma->vm_pgoff << PAGE_SHIFT,
-			  vma->vm_end - vma->vm_start);
+	down_write(&ctx->lock);
+	WARN_ON_ONCE(!atomic_long_dec_and_test(&heirs->views));
+	if (ctx->fork_heirs == heirs) {
+		mm = ctx->fork_mm;
+		WRITE_ONCE(ctx->fork_mm, NULL);
+		WRITE_ONCE(ctx->fork_heirs, NULL);
+	}
+	wxpool_heirs_end(ctx, heirs);
+	up_write(&ctx->lock);
+	kfree(heirs);
+	if (mm)
+		mmdrop(mm);
+}
+
+static void wxpool_heir_open(struct vm_area_struct *vma)
+{
+	struct wxpool_heirs *heirs = vma->vm_private_data;
+
+	atomic_long_inc(&heirs->views);
+}
+
+static void wxpool_heir_close(struct vm_area_struct *vma)
+{
+	wxpool_heirs_put(vma->vm_file->private_data, vma->vm_private_data);
+}
+
+static const struct vm_operations_struct wxpool_heir_vm_ops = {
+	.open = wxpool_heir_open,
+	.close = wxpool_heir_close,
+	.fault = wxpool_fault,
+};
+
+static vm_fault_t wxpool_no_fault(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+/* Of a W view that madvise(MADV_DOFORK) brought into a child after all. */
+static const struct vm_operations_struct wxpool_void_vm_ops = {
+	.fault = wxpool_no_fault,
+};
+
+/*
+ * Called when a view is split, moved or copied, by whomever. fork() is the one
+ * that makes one in another mm, with faults locked out of both.
+ *
+ * Some of the core's features have page tables copied even for file mappings; so
+ * of a W view nothing must be left in them to copy.
+ */
+static void wxpool_owner_open(struct vm_area_struct *vma)
+{
+	struct wxpool_context *ctx = vma->vm_file->private_data;
+
+	if (vma->vm_mm == ctx->owner)
+		return;
+	if (vma->vm_flags & VM_MAYWRITE) {
+		vma->vm_ops = &wxpool_void_vm_ops;
+		wxpool_unmap(ctx, vma->vm_pgoff, vma_pages(vma));
+		return;
+	}
+	vma->vm_private_data = wxpool_heirs_get(ctx, vma->vm_mm);
+	vma->vm_ops = &wxpool_heir_vm_ops;
+	/* A ->close does not keep all kernels from merging. */
+	vm_flags_set(vma, VM_DONTEXPAND);
 }
 
 /* No ->close: old kernels do not merge views that have one. */
-static const struct vm_operations_struct wxp_vm_ops = {
-	.open = wxp_view_open,
-	.fault = wxp_fault,
+static const struct vm_operations_struct wxpool_owner_vm_ops = {
+	.open = wxpool_owner_open,
+	.fault = wxpool_fault,
+};
+
+static const struct vm_operations_struct wxpool_guest_vm_ops = {
+	.fault = wxpool_fault,
 };
 
 /* ->mmap_prepare where there is one, else ->mmap: see compat.h */
-int wxp_mmap(struct vm_area_desc *view, struct file *file)
+int wxpool_mmap(struct vm_area_desc *view, struct file *file)
 {
-	struct wxp_ctx *ctx = file->private_data;
-	vm_flags_t flags = wxp_view_get_flags(view);
+	struct wxpool_context *ctx = file->private_data;
+	vm_flags_t flags = wxpool_view_get_flags(view);
 	int err;
 
-	err = wxp_judge_view(ctx, &flags);
+	err = wxpool_judge_view(ctx, &flags);
 	if (err)
 		return err;
-	wxp_view_set_flags(view, flags);
-	wxp_view_set_private(view, wxp_view_private(ctx));
-	view->vm_ops = &wxp_vm_ops;
+	wxpool_view_set_flags(view, flags);
+	view->vm_ops = wxpool_is_owner(ctx) ? &wxpool_owner_vm_ops : &wxpool_guest_vm_ops;
 	return 0;
 }

@@ -94,7 +94,7 @@ static void fast_unview(struct wxp *w, struct zone *zone)
 	window_discard(w, zone->page, zone->ready);
 }
 
-static int fast_install(struct wxp *w, struct pool *pool, struct wxpool_range *ranges,
+static int fast_install(struct wxp *w, struct pool *pool, struct wxpool_install_range *ranges,
 			unsigned int nr)
 {
 	unsigned int i;
@@ -103,7 +103,7 @@ static int fast_install(struct wxp *w, struct pool *pool, struct wxpool_range *r
 	(void)pool;
 	for (i = 0; i < nr; i++) {
 		to = w->base + ranges[i].offset;
-		memcpy(to, (void *)(uintptr_t)ranges[i].addr, ranges[i].length);
+		memcpy(to, (void *)(uintptr_t)ranges[i].source, ranges[i].length);
 		sync_icache(to, ranges[i].length);
 	}
 	return 0;

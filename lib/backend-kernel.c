@@ -5,8 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -34,11 +32,6 @@ static int map_pages(struct wxp *w, uint32_t page, uint32_t nr, int prot)
 	return p == MAP_FAILED ? -errno : 0;
 }
 
-static int map_view(struct wxp *w, const struct run *run, int prot)
-{
-	return map_pages(w, run->page, run->nr, prot);
-}
-
 static int device_open(void)
 {
 	int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
@@ -49,22 +42,30 @@ static int device_open(void)
 	return errno == ENXIO || errno == ENODEV ? -ENOENT : -errno;
 }
 
+/* Not for memory, so that it does not count as a call. */
+static bool kernel_info(const struct wxp *w, struct wxpool_info *info)
+{
+	info->size = sizeof(*info);
+	info->context = w->context;
+	return !ioctl(w->fd, WXPOOL_IOC_INFO, info);
+}
+
 static int check_version(struct wxp *w)
 {
-	struct wxpool_info info = { .size = sizeof(info) };
+	struct wxpool_info info = { .pool = 0 };
 
-	if (device_call(w, WXPOOL_IOC_INFO, &info))
+	if (!kernel_info(w, &info))
 		return -EPROTO;
 	if (info.abi_version != WXPOOL_ABI_VERSION || info.page_size != w->page_size)
 		return -EPROTO;
+	w->context = info.context;
 	return info.space < w->size ? -EINVAL : 0;
 }
 
 /* Executable views are refused where /dev is mounted noexec. */
 static int check_exec(struct wxp *w)
 {
-	struct run run = { .page = 0, .nr = 1 };
-	int ret = map_view(w, &run, PROT_READ | PROT_EXEC);
+	int ret = map_pages(w, 0, 1, PROT_READ | PROT_EXEC);
 
 	if (ret == -EACCES)
 		ret = -EPERM;
@@ -88,147 +89,56 @@ static int kernel_open(struct wxp *w)
 	return ret;
 }
 
-static int device_free(struct wxp *w, struct pool *pool)
-{
-	struct wxpool_free arg = { .size = sizeof(arg), .pool = pool->id };
-	int ret = device_call(w, WXPOOL_IOC_FREE, &arg);
-
-	if (!ret)
-		pool->kept = arg.nr_kept != 0;
-	return ret;
-}
-
-/* The library's own pool in a zone. */
-static struct pool anchor_pool(const struct wxp *w, const struct zone *zone)
-{
-	return (struct pool){ .id = WXP_POOL_OWN + zone->page / w->zone_pages };
-}
-
-static void free_anchors(struct wxp *w, const struct zone *zone)
-{
-	struct pool pool;
-
-	for (; zone; zone = zone->next) {
-		pool = anchor_pool(w, zone);
-		if (zone->anchor != NO_LINE)
-			device_free(w, &pool);
-	}
-}
-
-static void device_free_pools(struct wxp *w)
-{
-	struct pool *pool;
-	size_t i;
-
-	for (i = 0; i < w->nr_buckets; i++)
-		for (pool = w->buckets[i]; pool; pool = pool->next)
-			if (pool->on_device)
-				device_free(w, pool);
-	free_anchors(w, w->areas[WXP_R].zones);
-	free_anchors(w, w->areas[WXP_RX].zones);
-}
-
-/* A child may keep the file open: what it does not use is freed here. */
+/*
+ * A child may keep the file open: what it does not use is freed here. But the
+ * program may have closed the descriptor, and its number be another file's.
+ */
 static void kernel_close(struct wxp *w, bool forked)
 {
+	struct wxpool_free arg = {
+		.size = sizeof(arg),
+		.flags = WXPOOL_FREE_ALL,
+		.context = w->context,
+	};
+	struct wxpool_info info = { .pool = 0 };
+
+	if (!kernel_info(w, &info))
+		return;
 	if (!forked)
-		device_free_pools(w);
+		device_call(w, WXPOOL_IOC_FREE, &arg);
 	close(w->fd);
 }
 
-/* Adds @run to the vector, as part of the last range where it fits on. */
-static void add_range(struct wxp *w, struct wxpool_vec *vec, const struct run *run, uint32_t prot)
+/*
+ * Maps first: what fails then has changed nothing, and views with a key have it
+ * before there is anything that another thread could store to.
+ */
+static int kernel_grant(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
 {
-	struct wxpool_range *r = w->ranges + vec->nr_ranges;
-	uint64_t offset = run->page * w->page_size;
-
-	if (vec->nr_ranges && r[-1].prot == prot && r[-1].offset + r[-1].length == offset) {
-		r[-1].length += run_bytes(w, run);
-		return;
-	}
-	*r = (struct wxpool_range){
-		.offset = offset,
-		.length = run_bytes(w, run),
-		.addr = (uintptr_t)w->base + offset,
-		.prot = prot,
-	};
-	vec->nr_ranges++;
-}
-
-static void vec_init(struct wxp *w, struct wxpool_vec *vec, const struct pool *pool)
-{
-	*vec = (struct wxpool_vec){
-		.size = sizeof(*vec),
+	struct wxpool_alloc_range ranges[NR_PROTS];
+	struct wxpool_alloc arg = {
+		.size = sizeof(arg),
 		.pool = pool->id,
-		.ranges = (uintptr_t)w->ranges,
+		.context = w->context,
+		.ranges = (uintptr_t)ranges,
+		.nr_ranges = nr,
 	};
-}
-
-/*
- * The device has granted the pages, but not mapped them all. Single pages
- * cannot be given back: unless the pool is new, they have to wait in it.
- */
-static int finish_grant(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
-{
-	unsigned int i;
-	int ret = 0;
-
-	for (i = 0; i < nr && !ret; i++)
-		ret = map_view(w, runs[i], PROT_READ | PROT_WRITE);
-	if (!ret)
-		return 0;
-	if (!pool->on_device && !device_free(w, pool))
-		return ret;
-	pool->on_device = true;
-	for (i = 0; i < nr; i++)
-		runs[i]->state = RUN_STUCK;
-	return ret;
-}
-
-/*
- * Views with a key are made before their pages, as long as there is nothing that
- * another thread could store to.
- */
-static int map_locked(struct wxp *w, struct run **runs, unsigned int nr)
-{
 	unsigned int i;
 	int ret = 0;
 
 	for (i = 0; i < nr && !ret; i++) {
-		ret = map_view(w, runs[i], PROT_READ | PROT_WRITE);
-		if (!ret)
+		ranges[i].offset = runs[i]->page * w->page_size;
+		ranges[i].length = run_bytes(w, runs[i]);
+		ret = map_pages(w, runs[i]->page, runs[i]->nr, PROT_READ | PROT_WRITE);
+		if (!ret && w->key >= 0)
 			ret = guard_lock(w, runs[i]->page, runs[i]->nr);
 	}
-	return ret;
-}
-
-static int kernel_grant(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
-{
-	struct wxpool_vec vec;
-	unsigned int i;
-	int ret;
-
-	vec_init(w, &vec, pool);
-	for (i = 0; i < nr; i++)
-		add_range(w, &vec, runs[i], 0);
-	if (w->key >= 0) {
-		ret = map_locked(w, runs, nr);
-		if (ret)
-			return ret;
-		for (i = 0; i < vec.nr_ranges; i++)
-			w->ranges[i].addr = 0;
-	}
-	ret = device_call(w, WXPOOL_IOC_ALLOC, &vec);
-	if (!ret && vec.map_error)
-		ret = finish_grant(w, pool, runs, nr);
 	if (!ret)
-		pool->on_device = true;
+		ret = device_call(w, WXPOOL_IOC_ALLOC, &arg);
+	for (i = 0; i < nr && ret; i++)
+		window_map(w, runs[i]->page, runs[i]->nr, PROT_NONE);
+	pool->on_device |= !ret;
 	return ret;
-}
-
-static int kernel_unstick(struct wxp *w, struct run *run)
-{
-	return map_view(w, run, PROT_READ | PROT_WRITE);
 }
 
 static int kernel_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot)
@@ -240,175 +150,71 @@ static int kernel_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot 
 	return ret == -EACCES ? -EPERM : ret;
 }
 
-/* Maps what is sealed, but lacks its view, and has the views stay. */
-static int finish_seal(struct wxp *w, struct run **runs, unsigned int nr)
+static int kernel_seal(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
 {
+	struct wxpool_protect arg = {
+		.size = sizeof(arg),
+		.pool = pool->id,
+		.context = w->context,
+		.ranges = (uintptr_t)w->protects,
+	};
 	unsigned int i;
-	int ret = 0;
+	int ret;
 
+	for (i = 0; i < nr; i++)
+		if (runs[i]->state == RUN_OPEN)
+			w->protects[arg.nr_ranges++] = (struct wxpool_protect_range){
+				.offset = runs[i]->page * w->page_size,
+				.length = run_bytes(w, runs[i]),
+				.prot = device_prot(runs[i]->prot),
+			};
+	ret = arg.nr_ranges ? device_call(w, WXPOOL_IOC_PROTECT, &arg) : 0;
+	for (i = 0; i < nr && !ret; i++)
+		runs[i]->state = RUN_SEALED;
 	for (i = 0; i < nr && !ret; i++) {
-		if (runs[i]->state == RUN_SEALED)
-			ret = kernel_view(w, runs[i]->page, runs[i]->nr, runs[i]->prot);
-		else
-			ret = guard_fix(w, runs[i]->page, runs[i]->nr);
+		ret = kernel_view(w, runs[i]->page, runs[i]->nr, runs[i]->prot);
 		if (!ret)
 			runs[i]->state = RUN_DONE;
 	}
 	return ret;
 }
 
-static int kernel_seal(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
-{
-	struct wxpool_vec vec;
-	unsigned int i;
-	int ret;
-
-	vec_init(w, &vec, pool);
-	for (i = 0; i < nr; i++)
-		if (runs[i]->state == RUN_OPEN)
-			add_range(w, &vec, runs[i], device_prot(runs[i]->prot));
-	if (vec.nr_ranges) {
-		ret = device_call(w, WXPOOL_IOC_PROTECT, &vec);
-		if (ret)
-			return ret;
-	}
-	for (i = 0; i < nr; i++)
-		if (runs[i]->state == RUN_OPEN)
-			runs[i]->state = vec.map_error ? RUN_SEALED : RUN_VIEWED;
-	return finish_seal(w, runs, nr);
-}
-
 static int kernel_drop(struct wxp *w, struct pool *pool)
 {
-	return pool->on_device ? device_free(w, pool) : 0;
-}
+	struct wxpool_free arg = {
+		.size = sizeof(arg),
+		.context = w->context,
+		.pools = (uintptr_t)&pool->id,
+		.nr_pools = 1,
+	};
+	int ret = pool->on_device ? device_call(w, WXPOOL_IOC_FREE, &arg) : 0;
 
-/* A number that no pool has. */
-static uint32_t unused_id(const struct wxp *w)
-{
-	uint32_t id = UINT32_MAX;
-
-	while (pool_find(w, id))
-		id--;
-	return id;
-}
-
-static bool probe_runs(struct wxp *w, const struct pool *scratch, const struct run *run)
-{
-	struct wxpool_vec vec;
-
-	for (; run; run = run->next) {
-		vec_init(w, &vec, scratch);
-		add_range(w, &vec, run, 0);
-		w->ranges->addr = 0;
-		if (device_call(w, WXPOOL_IOC_ALLOC, &vec))
-			return false;
-	}
-	return true;
-}
-
-/* The device refuses pages that a child has kept. */
-static bool kernel_probe(struct wxp *w, struct pool *pool)
-{
-	struct pool scratch = { .id = unused_id(w) };
-	bool ok = probe_runs(w, &scratch, pool->regions->bins[WXP_R].fresh) &&
-		  probe_runs(w, &scratch, pool->regions->bins[WXP_R].done) &&
-		  probe_runs(w, &scratch, pool->regions->bins[WXP_RX].fresh) &&
-		  probe_runs(w, &scratch, pool->regions->bins[WXP_RX].done) &&
-		  probe_runs(w, &scratch, pool->regions->stuck);
-
-	/* Where the first range failed there is nothing to free. */
-	device_free(w, &scratch);
-	return ok && !scratch.kept;
-}
-
-/* What the device itself says, in the line that begins with @name. */
-static uint64_t device_says(const struct wxp *w, const char *name)
-{
-	uint64_t nr = 0;
-	char line[64];
-	FILE *info;
-
-	snprintf(line, sizeof(line), "/proc/self/fdinfo/%d", w->fd);
-	info = fopen(line, "re");
-	if (!info)
-		return UINT64_MAX;
-	while (fgets(line, sizeof(line), info))
-		if (!strncmp(line, name, strlen(name)))
-			nr = strtoull(line + strlen(name), NULL, 10);
-	fclose(info);
-	return nr;
-}
-
-/*
- * Children end without our notice. The device looks after that in its calls:
- * freeing a pool that is not there is a harmless one.
- */
-static uint64_t kernel_kept(struct wxp *w)
-{
-	struct pool nobody = { .id = unused_id(w) };
-
-	device_free(w, &nobody);
-	return device_says(w, "wxpool-kept:");
-}
-
-static uint64_t kernel_huge(struct wxp *w)
-{
-	uint64_t nr = w->areas[WXP_RX].zones || w->areas[WXP_R].zones ?
-		      device_says(w, "wxpool-huge:") : 0;
-
-	return nr == UINT64_MAX ? 0 : nr;
+	if (!ret)
+		pool->kept = arg.pages_kept || arg.lines_kept;
+	return ret;
 }
 
 static int kernel_freeze(struct wxp *w)
 {
-	struct wxpool_freeze arg = { .size = sizeof(arg) };
+	struct wxpool_freeze arg = { .size = sizeof(arg), .context = w->context };
 
 	return device_call(w, WXPOOL_IOC_FREEZE, &arg);
 }
 
-static int kernel_install(struct wxp *w, struct pool *pool, struct wxpool_range *ranges,
+static int kernel_install(struct wxp *w, struct pool *pool, struct wxpool_install_range *ranges,
 			  unsigned int nr)
 {
-	struct wxpool_vec vec;
+	struct wxpool_install arg;
 	int ret;
 
-	install_vec(w, &vec, pool->id, ranges, nr);
-	ret = device_call(w, WXPOOL_IOC_INSTALL, &vec);
-	if (!ret)
-		pool->on_device = true;
+	install_op(w, &arg, pool->id, ranges, nr);
+	ret = device_call(w, WXPOOL_IOC_INSTALL, &arg);
+	pool->on_device |= !ret;
 	return ret;
-}
-
-/* Making and clearing 2 MiB for each module that comes and goes takes long. */
-static void kernel_anchor(struct wxp *w, struct zone *zone)
-{
-	struct pool pool = anchor_pool(w, zone);
-	static const char nothing;
-	struct wxpool_range range = {
-		.length = 1,
-		.addr = (uintptr_t)&nothing,
-		.prot = device_prot(zone->prot),
-	};
-	uint32_t line = w->frozen ? NO_LINE : lines_spare(w, zone);
-
-	if (line == NO_LINE)
-		return;
-	range.offset = (uint64_t)(zone->start + line) * WXP_LINE;
-	if (kernel_install(w, &pool, &range, 1)) {
-		space_give(&zone->lines, line, 1);
-		return;
-	}
-	zone->anchor = line;
-	w->nr_loose--;
 }
 
 static void kernel_unview(struct wxp *w, struct zone *zone)
 {
-	struct pool pool = anchor_pool(w, zone);
-
-	if (zone->anchor != NO_LINE)
-		device_free(w, &pool);
 	window_map(w, zone->page, zone->ready, PROT_NONE);
 }
 
@@ -420,13 +226,9 @@ const struct wxp_ops wxp_kernel_ops = {
 	.grant = kernel_grant,
 	.seal = kernel_seal,
 	.drop = kernel_drop,
-	.unstick = kernel_unstick,
-	.probe = kernel_probe,
-	.kept = kernel_kept,
-	.huge = kernel_huge,
+	.info = kernel_info,
 	.view = kernel_view,
 	.unview = kernel_unview,
 	.install = kernel_install,
 	.freeze = kernel_freeze,
-	.anchor = kernel_anchor,
 };

@@ -160,9 +160,9 @@ static void portable_unview(struct wxp *w, struct zone *zone)
 		  (off_t)(zone->page * w->page_size), (off_t)(zone->ready * w->page_size));
 }
 
-static int write_range(struct wxp *w, const struct wxpool_range *r)
+static int write_range(struct wxp *w, const struct wxpool_install_range *r)
 {
-	const char *src = (const char *)(uintptr_t)r->addr;
+	const char *src = (const char *)(uintptr_t)r->source;
 	size_t done = 0;
 	ssize_t ret;
 
@@ -177,7 +177,7 @@ static int write_range(struct wxp *w, const struct wxpool_range *r)
 	return 0;
 }
 
-static int portable_install(struct wxp *w, struct pool *pool, struct wxpool_range *ranges,
+static int portable_install(struct wxp *w, struct pool *pool, struct wxpool_install_range *ranges,
 			    unsigned int nr)
 {
 	unsigned int i;

@@ -7,23 +7,28 @@
 /* Submitted together; their ranges lie one after the other in w->ranges. */
 struct queue {
 	struct wxp_item *items[RING_SIZE];
-	struct wxpool_vec vecs[RING_SIZE];
+	struct wxpool_install ops[RING_SIZE];
 	int results[RING_SIZE];
 	unsigned int nr, nr_ranges;
 };
 
+/* What the ring did not take or not know, or what a policy forbids by a ring. */
+static bool needs_ioctl(int result)
+{
+	return result == -EOPNOTSUPP || result == -EACCES;
+}
+
 static void queue_flush(struct wxp *w, struct queue *q)
 {
-	unsigned int i, done = q->nr ? ring_run(w, q->vecs, q->results, q->nr) : 0;
+	unsigned int i, done = q->nr ? ring_run(w, q->ops, q->results, q->nr) : 0;
 	int ret;
 
 	for (i = 0; i < q->nr; i++) {
 		ret = i < done ? q->results[i] : -EOPNOTSUPP;
-		q->items[i]->result = install_done(w, &q->vecs[i], ret);
+		q->items[i]->result = install_done(w, &q->ops[i], ret);
 	}
-	/* What the ring did not take, or not know. */
 	for (i = 0; i < q->nr; i++)
-		if (q->items[i]->result == -EOPNOTSUPP)
+		if (needs_ioctl(q->items[i]->result))
 			q->items[i]->result = install_locked(w, q->items[i]->pool,
 							     q->items[i]->pieces, q->items[i]->nr);
 	q->nr = 0;
@@ -34,7 +39,7 @@ static void queue_add(struct wxp *w, struct queue *q, struct wxp_item *item)
 {
 	if (q->nr == RING_SIZE || item->nr > MAX_BATCH - q->nr_ranges)
 		queue_flush(w, q);
-	item->result = install_prepare(w, item->pool, item->pieces, item->nr, &q->vecs[q->nr],
+	item->result = install_prepare(w, item->pool, item->pieces, item->nr, &q->ops[q->nr],
 				       w->ranges + q->nr_ranges);
 	if (item->result)
 		return;

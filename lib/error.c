@@ -17,7 +17,7 @@ static const struct {
 	{ ENOENT, "no such pool; or, when opening, no /dev/wxpool: the module wxpool is not loaded: "
 		  "run 'modprobe wxpool'" },
 	{ EACCES, "no permission on /dev/wxpool: ask the administrator for read and write access "
-		  "to it" },
+		  "to it; or a security policy forbids its operations" },
 	{ EPERM, "executable memory is refused: /dev is mounted noexec (remount it with exec), or a "
 		 "security policy (SELinux, systemd's MemoryDenyWriteExecute, a device cgroup) is in "
 		 "the way" },
@@ -25,13 +25,22 @@ static const struct {
 		  "of one release" },
 	{ ENOMEM, "out of memory: the system, the memory cgroup, a resource limit, vm.max_map_count, "
 		  "or the context's window is exhausted: free pools or open a larger window" },
-	{ ENOSPC, "limit reached: see max_pages_per_context and max_pages_per_user of the module "
-		  "wxpool; when freeing, pages that a child shares must be copied first: try again "
-		  "when it is gone" },
+	{ ENOSPC, "limit reached: see max_bytes_per_context and max_bytes_per_user of the module "
+		  "wxpool" },
 	{ EBUSY, "a page is in use by I/O, or an install is under way in a ring: try again when "
 		 "that is done" },
-	{ EEXIST, "installed already: each line of a span is installed once" },
+	{ EEXIST, "installed already: each line of a span is installed once; or its page holds "
+		  "nothing but freed code that a forked child still shows: try again when it is "
+		  "gone" },
 	{ EFAULT, "a source of the install is not readable memory" },
+	{ EHWPOISON, "a page has a memory error, as the hardware reported: free the pool and make "
+		     "it again" },
+	{ EBADF, "the program has closed the context's descriptor of /dev/wxpool: close the context "
+		 "and open a new one" },
+	{ ESTALE, "the program has closed the context's descriptor of /dev/wxpool, and its number is "
+		  "another context's by now: close the context and open a new one" },
+	{ ENOTTY, "the program has closed the context's descriptor of /dev/wxpool, and its number is "
+		  "another file's by now: close the context and open a new one" },
 	{ EROFS, "the context is frozen: no more code from now on, but what is there runs and can be "
 		 "freed" },
 	{ EOPNOTSUPP, "only the kernel backend has a device, WXP_MSEAL and WXP_PKEY: run "

@@ -15,20 +15,20 @@ struct grow {
 	struct run *run;	/* the new pages, NULL: there is enough */
 	uint32_t extra;		/* those of them taken from the free ones */
 	bool in_place;
-	bool granted;		/* a run that was stuck */
 };
 
-/* Puts @run in front of @list, as part of its first run where it fits on. */
+/* Puts @run in front of @list, as part of its first run where the two adjoin. */
 void run_push(struct run **list, struct run *run)
 {
 	struct run *head = *list;
+	bool behind = head && head->page + head->nr == run->page;
+	bool before = head && run->page + run->nr == head->page;
 
-	if (head && head->state == run->state && head->prot == run->prot) {
-		if (head->page + head->nr == run->page) {
-			head->nr += run->nr;
-			free(run);
-			return;
-		}
+	if ((behind || before) && head->state == run->state && head->prot == run->prot) {
+		head->page = behind ? head->page : run->page;
+		head->nr += run->nr;
+		free(run);
+		return;
 	}
 	run->next = head;
 	*list = run;
@@ -139,29 +139,6 @@ static struct run *run_new(enum wxp_prot prot)
 	return run;
 }
 
-/* A run whose view could not be mapped before may serve now. */
-static int plan_stuck(struct wxp *w, struct pool *pool, struct grow *g,
-		      const struct demand *d, uint32_t lacking)
-{
-	uint32_t end = (uint32_t)(g->bin->end / w->page_size);
-	struct run **p, *run;
-
-	for (p = &pool->regions->stuck; (run = *p); p = &run->next) {
-		g->in_place = g->bin->end && run->page == end;
-		if (run->nr < (g->in_place ? lacking : pages_for(w, d->size)))
-			continue;
-		if (w->ops->unstick(w, run))
-			return -ENOMEM;
-		*p = run->next;
-		run->state = RUN_OPEN;
-		run->prot = d->prot;
-		g->run = run;
-		g->granted = true;
-		return 0;
-	}
-	return 0;
-}
-
 static bool plan_in_place(struct wxp *w, struct grow *g, const struct demand *d, uint32_t nr)
 {
 	struct bin *bin = g->bin;
@@ -205,18 +182,13 @@ static int plan_elsewhere(struct wxp *w, struct grow *g, const struct demand *d,
 	return 0;
 }
 
-static int plan(struct wxp *w, struct pool *pool, struct grow *g, const struct demand *d,
-		bool growing)
+static int plan(struct wxp *w, struct grow *g, const struct demand *d, bool growing)
 {
 	uint32_t nr = pages_lacking(w, g->bin, d);
-	int ret = 0;
+	int ret;
 
 	if (g->bin->end && !nr)
 		return 0;
-	if (d->prot != WXP_RW && pool->regions->stuck)
-		ret = plan_stuck(w, pool, g, d, nr);
-	if (ret || g->run)
-		return ret;
 	g->run = run_new(d->prot);
 	if (!g->run)
 		return -ENOMEM;
@@ -230,30 +202,10 @@ static int plan(struct wxp *w, struct pool *pool, struct grow *g, const struct d
 	return ret;
 }
 
-/* The pages of a stuck run stay with the pool until it is freed. */
-static void keep_stuck(struct wxp *w, struct pool *pool, struct grow *g)
-{
-	struct bin *bin = g->bin;
-	uint32_t left;
-
-	if (g->in_place && !g->granted) {
-		left = bin->room - (g->run->nr - g->extra);
-		space_give(&w->space, g->run->page + g->run->nr, left);
-		bin->room = 0;
-	}
-	g->run->next = pool->regions->stuck;
-	pool->regions->stuck = g->run;
-}
-
-static void undo(struct wxp *w, struct pool *pool, struct grow *g)
+static void undo(struct wxp *w, struct grow *g)
 {
 	if (!g->run)
 		return;
-	if (g->granted || g->run->state == RUN_STUCK) {
-		g->run->state = RUN_STUCK;
-		keep_stuck(w, pool, g);
-		return;
-	}
 	space_give(&w->space, g->run->page + g->run->nr - g->extra, g->extra);
 	free(g->run);
 }
@@ -264,7 +216,7 @@ static int grant(struct wxp *w, struct pool *pool, struct grow *grows, unsigned 
 	unsigned int n = 0, i;
 
 	for (i = 0; i < nr; i++)
-		if (grows[i].run && !grows[i].granted && grows[i].run->prot != WXP_RW)
+		if (grows[i].run && grows[i].run->prot != WXP_RW)
 			runs[n++] = grows[i].run;
 	return n ? w->ops->grant(w, pool, runs, n) : 0;
 }
@@ -277,7 +229,7 @@ static void apply(struct wxp *w, struct grow *g, enum wxp_prot prot, bool growin
 	if (!run)
 		return;
 	if (g->in_place) {
-		bin->room -= g->granted ? 0 : run->nr - g->extra;
+		bin->room -= run->nr - g->extra;
 	} else {
 		room_drop(w, bin, prot);
 		skip(w, bin, prot, bin->used, bin->end);
@@ -314,13 +266,13 @@ int fill(struct wxp *w, struct pool *pool, struct demand *demands, unsigned int 
 
 	for (i = 0; i < nr && !ret; i++) {
 		grows[i].bin = &pool->regions->bins[demands[i].prot];
-		ret = plan(w, pool, &grows[i], &demands[i], growing);
+		ret = plan(w, &grows[i], &demands[i], growing);
 	}
 	if (!ret)
 		ret = grant(w, pool, grows, nr);
 	if (ret) {
 		while (i--)
-			undo(w, pool, &grows[i]);
+			undo(w, &grows[i]);
 		return ret;
 	}
 	for (i = 0; i < nr; i++) {

@@ -63,7 +63,7 @@ static inline int mark_lines(struct zone *zone, uint32_t rel, uint32_t nr, uint3
  * in its range, if there is one.
  */
 static inline int mark_piece(const struct wxp *w, const struct pool *pool,
-			     const struct wxp_piece *piece, struct wxpool_range *range)
+			     const struct wxp_piece *piece, struct wxpool_install_range *range)
 {
 	size_t offset = (uintptr_t)piece->addr - (uintptr_t)w->base;
 	uint32_t line = (uint32_t)(offset / WXP_LINE), nr = lines_for(piece->size);
@@ -79,10 +79,10 @@ static inline int mark_piece(const struct wxp *w, const struct pool *pool,
 	if (ret)
 		return ret;
 	if (range)
-		*range = (struct wxpool_range){
+		*range = (struct wxpool_install_range){
 			.offset = offset,
 			.length = piece->size,
-			.addr = (uintptr_t)piece->src,
+			.source = (uintptr_t)piece->src,
 			.prot = device_prot(zone->prot),
 		};
 	return 0;
@@ -108,7 +108,7 @@ static void unmark_pieces(struct wxp *w, struct pool *pool, const struct wxp_pie
 
 /* @ranges: room for the first MAX_BATCH */
 static int mark_pieces(struct wxp *w, struct pool *pool, const struct wxp_piece *pieces, size_t nr,
-		       struct wxpool_range *ranges)
+		       struct wxpool_install_range *ranges)
 {
 	uint32_t lines = 0;
 	int ret = 0;
@@ -129,7 +129,7 @@ static int mark_pieces(struct wxp *w, struct pool *pool, const struct wxp_piece 
 
 /* Lists as much as one call takes, from @c on. */
 static unsigned int next_ranges(const struct wxp *w, const struct wxp_piece *pieces, size_t nr,
-				struct cursor *c, struct wxpool_range *ranges)
+				struct cursor *c, struct wxpool_install_range *ranges)
 {
 	size_t room = WXPOOL_MAX_INSTALL, offset, len;
 	const struct wxp_piece *p;
@@ -139,10 +139,10 @@ static unsigned int next_ranges(const struct wxp *w, const struct wxp_piece *pie
 		p = &pieces[c->i];
 		offset = (size_t)((char *)p->addr - w->base) + c->done;
 		len = min_size(p->size - c->done, room);
-		ranges[n++] = (struct wxpool_range){
+		ranges[n++] = (struct wxpool_install_range){
 			.offset = offset,
 			.length = len,
-			.addr = (uintptr_t)p->src + c->done,
+			.source = (uintptr_t)p->src + c->done,
 			.prot = device_prot(zone_at(w, (uint32_t)(offset / WXP_LINE))->prot),
 		};
 		room -= round_up(len, WXP_LINE);
@@ -153,15 +153,16 @@ static unsigned int next_ranges(const struct wxp *w, const struct wxp_piece *pie
 	return n;
 }
 
-void install_vec(const struct wxp *w, struct wxpool_vec *vec, uint32_t id,
-		 const struct wxpool_range *ranges, unsigned int nr)
+void install_op(const struct wxp *w, struct wxpool_install *op, uint32_t id,
+		const struct wxpool_install_range *ranges, unsigned int nr)
 {
-	*vec = (struct wxpool_vec){
-		.size = sizeof(*vec),
+	*op = (struct wxpool_install){
+		.size = sizeof(*op),
 		.pool = id,
+		.context = w->context,
 		.ranges = (uintptr_t)ranges,
 		.nr_ranges = nr,
-		.flags = w->flags & WXP_HUGE ? WXPOOL_INSTALL_HUGE : 0,
+		.flags = w->flags & WXP_HUGE ? WXPOOL_INSTALL_BLOCKS : 0,
 	};
 }
 
@@ -229,7 +230,7 @@ WXP_EXPORT int wxp_install(struct wxp *w, uint32_t id, const struct wxp_piece *p
 
 /* Counts as installed from here on, until install_done() says otherwise. */
 int install_prepare(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, size_t nr,
-		    struct wxpool_vec *vec, struct wxpool_range *ranges)
+		    struct wxpool_install *op, struct wxpool_install_range *ranges)
 {
 	struct pool *pool = pool_find(w, id);
 	int ret = pool ? mark_pieces(w, pool, pieces, nr, ranges) : -ENOENT;
@@ -237,14 +238,14 @@ int install_prepare(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, 
 	if (ret)
 		return ret;
 	pool->in_flight++;
-	install_vec(w, vec, id, ranges, (unsigned int)nr);
+	install_op(w, op, id, ranges, (unsigned int)nr);
 	return 0;
 }
 
-int install_done(struct wxp *w, const struct wxpool_vec *vec, int result)
+int install_done(struct wxp *w, const struct wxpool_install *op, int result)
 {
-	const struct wxpool_range *ranges = (struct wxpool_range *)(uintptr_t)vec->ranges;
-	struct pool *pool = pool_find(w, vec->pool);
+	const struct wxpool_install_range *ranges = (void *)(uintptr_t)op->ranges;
+	struct pool *pool = pool_find(w, op->pool);
 	uint32_t i;
 
 	if (!pool || !pool->in_flight)
@@ -252,13 +253,14 @@ int install_done(struct wxp *w, const struct wxpool_vec *vec, int result)
 	pool->in_flight--;
 	if (!result)
 		pool->on_device = true;
-	for (i = 0; i < vec->nr_ranges && result; i++)
+	for (i = 0; i < op->nr_ranges && result; i++)
 		lines_unmark(w, pool, ranges[i].offset, ranges[i].length);
 	return result;
 }
 
 WXP_EXPORT int wxp_install_prepare(struct wxp *w, uint32_t id, const struct wxp_piece *pieces,
-				   size_t nr, struct wxpool_vec *vec, struct wxpool_range *ranges)
+				   size_t nr, struct wxpool_install *op,
+				   struct wxpool_install_range *ranges)
 {
 	int ret = wxp_enter_change(w);
 
@@ -266,10 +268,10 @@ WXP_EXPORT int wxp_install_prepare(struct wxp *w, uint32_t id, const struct wxp_
 		return ret;
 	if (w->fd < 0)
 		ret = -EOPNOTSUPP;
-	else if (!pieces || !nr || !vec || !ranges || !install_fits(pieces, nr))
+	else if (!pieces || !nr || !op || !ranges || !install_fits(pieces, nr))
 		ret = -EINVAL;
 	else
-		ret = install_prepare(w, id, pieces, nr, vec, ranges);
+		ret = install_prepare(w, id, pieces, nr, op, ranges);
 	wxp_leave(w);
 	return ret;
 }
@@ -285,13 +287,13 @@ static void sync_this_thread(void)
 #endif
 }
 
-WXP_EXPORT int wxp_install_done(struct wxp *w, const struct wxpool_vec *vec, int result)
+WXP_EXPORT int wxp_install_done(struct wxp *w, const struct wxpool_install *op, int result)
 {
 	int ret = wxp_enter(w);
 
 	if (ret)
 		return ret;
-	ret = vec && result <= 0 ? install_done(w, vec, result) : -EINVAL;
+	ret = op && result <= 0 ? install_done(w, op, result) : -EINVAL;
 	wxp_leave(w);
 	sync_this_thread();
 	return ret;

@@ -130,15 +130,10 @@ uint32_t space_run(const struct space *s, uint32_t page, uint32_t max);
 void space_take(struct space *s, uint32_t page, uint32_t nr);
 void space_give(struct space *s, uint32_t page, uint32_t nr);
 
-/*
- * Adjacent pages of one pool. @state only ever moves on, but for RUN_STUCK,
- * which becomes RUN_OPEN again.
- */
+/* Adjacent pages of one pool. @state only ever moves on. */
 enum run_state {
 	RUN_OPEN,	/* writable */
-	RUN_STUCK,	/* the device granted it, but the view is missing */
 	RUN_SEALED,	/* the device sealed it, but the view is missing */
-	RUN_VIEWED,	/* has its view, which can still be changed */
 	RUN_DONE,	/* has its final protection */
 };
 
@@ -188,7 +183,6 @@ struct tally {
 struct regions {
 	struct bin bins[NR_PROTS];
 	uint64_t requested, allocations;
-	struct run *stuck;
 	struct reservation *reservations;
 };
 
@@ -196,7 +190,7 @@ struct pool {
 	struct pool *next;		/* in its bucket, retired, or unused */
 	uint32_t id;
 	bool on_device;			/* the device knows it */
-	bool kept;			/* a child used pages when it was freed */
+	bool kept;			/* children use what it had when it was freed */
 	uint32_t spans;			/* the newest one's first line */
 	uint32_t in_flight;		/* prepared installs */
 	struct tally placed;
@@ -213,15 +207,15 @@ struct zone {
 	uint32_t page, nr_pages;
 	uint32_t start, nr_lines;	/* the same in the window's lines */
 	uint32_t ready;			/* pages from the start that are mapped */
-	uint32_t nr_held, leaving;
-	uint32_t anchor;		/* line that keeps huge pages, or NO_LINE */
+	uint32_t nr_held;
+	uint32_t nr_kept;		/* of retired pools: others get none meanwhile */
 	struct space lines;		/* free ones that are not at hand */
 	uint64_t *held;			/* lines in spans, */
 	uint64_t *first;		/* the first of each span, */
 	uint64_t *live;			/* and those installed */
 	struct span_info {
 		uint32_t owner, next;	/* pool; first line, in the window */
-	} *info;			/* at first lines */
+	} *info;			/* at first lines; once kept, @owner is their number */
 };
 
 #define QUICK_SIZES	65		/* spans up to 64 lines */
@@ -248,20 +242,15 @@ struct cache {
  * @unused: protection of window pages that belong to nobody
  * @open: prepares the reserved window
  * @close: @forked: in a child, where only its own resources may be touched
- * @grant: makes the runs readable, writable and zero: all or none, but runs
- *	that it leaves in RUN_STUCK
+ * @grant: makes the runs readable, writable and zero: all or none
  * @seal: moves runs on to RUN_DONE; after an error some may be
  * @drop: takes the memory of the pool's R and RX runs back; may set @kept
- * @unstick: tries again to map a run in RUN_STUCK
- * @probe: whether no child uses the pages of a retired pool any more
- * @kept: pages of all retired pools that children use, UINT64_MAX: not known
- * @huge: pages that are part of huge ones
+ * @info: what the device says, also of @pool in it; false: nothing
  * @view_step: pages of a zone that one @view makes ready, 0: all
  * @view: makes pages of a zone ready for @install: trap bytes, or zeros
  * @unview: the opposite, for a whole zone
- * @install: copies; @addr of each range is the source. All or nothing
+ * @install: copies, all or nothing
  * @freeze: has the device refuse what makes code
- * @anchor: keeps the huge pages of a zone when its last pool is freed
  */
 struct wxp_ops {
 	const char *name;
@@ -271,17 +260,13 @@ struct wxp_ops {
 	int (*grant)(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr);
 	int (*seal)(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr);
 	int (*drop)(struct wxp *w, struct pool *pool);
-	int (*unstick)(struct wxp *w, struct run *run);
-	bool (*probe)(struct wxp *w, struct pool *pool);
-	uint64_t (*kept)(struct wxp *w);
-	uint64_t (*huge)(struct wxp *w);
+	bool (*info)(const struct wxp *w, struct wxpool_info *info);
 	uint32_t view_step;
 	int (*view)(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot);
 	void (*unview)(struct wxp *w, struct zone *zone);
-	int (*install)(struct wxp *w, struct pool *pool, struct wxpool_range *ranges,
+	int (*install)(struct wxp *w, struct pool *pool, struct wxpool_install_range *ranges,
 		       unsigned int nr);
 	int (*freeze)(struct wxp *w);
-	void (*anchor)(struct wxp *w, struct zone *zone);
 };
 
 extern const struct wxp_ops wxp_kernel_ops, wxp_portable_ops, wxp_fast_ops;
@@ -298,6 +283,7 @@ struct wxp {
 	unsigned int zone_shift;	/* its logarithm, of lines */
 	unsigned int flags;
 	int fd;				/* -1 without a device */
+	uint64_t context;		/* what the device calls it */
 	int memfd;			/* of the portable backend's zones, or -1 */
 	int key;			/* of writable views, or -1 */
 	const volatile uint32_t *alive;	/* 0 in a child: the page is wiped */
@@ -315,14 +301,12 @@ struct wxp {
 	struct area areas[NR_PROTS];
 	struct zone **zones;		/* by unit of the window */
 	struct tally placed;
-	uint32_t nr_loose;		/* zones that need an anchor once empty */
 	struct pool **buckets;
 	size_t nr_buckets;		/* a power of two */
 	size_t nr_pools;
 	struct slab *slabs;
 	struct pool *unused;
-	struct pool *retired;
-	bool keeps;			/* children may use what pools had */
+	struct pool *retired;		/* children use what they had */
 	unsigned int nr_growing[NR_PROTS];
 	struct bin *roomy[NR_PROTS][MAX_ROOMY];
 	uint64_t requested, allocations;
@@ -330,7 +314,10 @@ struct wxp {
 	uint64_t pages[NR_PROTS];	/* R and RX: sealed ones */
 	uint64_t syscalls;
 	struct run *batch[MAX_BATCH];	/* scratch of wxp_protect() */
-	struct wxpool_range ranges[MAX_BATCH];	/* scratch of any call */
+	union {				/* scratch of any call */
+		struct wxpool_install_range ranges[MAX_BATCH];
+		struct wxpool_protect_range protects[MAX_BATCH];
+	};
 	struct io_uring *ring;		/* of wxp_install_batch() */
 	bool no_ring;			/* it cannot be had */
 };
@@ -457,7 +444,7 @@ static inline int lines_take(struct wxp *w, enum wxp_prot prot, uint32_t nr, uin
 }
 
 void lines_give(struct wxp *w, enum wxp_prot prot, uint32_t line, uint32_t nr);
-uint32_t lines_spare(struct wxp *w, struct zone *zone);
+void lines_gather(struct wxp *w);
 bool zones_reclaim(struct wxp *w);
 void zones_destroy(struct wxp *w);
 
@@ -465,7 +452,7 @@ void zones_destroy(struct wxp *w);
 bool spans_next(const struct wxp *w, uint32_t *line, struct zone **zone, uint32_t *rel,
 		uint32_t *nr);
 void spans_drop(struct wxp *w, struct pool *pool);
-void spans_keep_huge(struct wxp *w, const struct pool *pool);
+void spans_release(struct wxp *w, struct pool *pool);
 
 /* guard.c */
 int guard_open(struct wxp *w);
@@ -493,17 +480,17 @@ static inline bool is_fixed(const struct wxp *w, uint32_t page)
 int install_locked(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, size_t nr);
 bool install_fits(const struct wxp_piece *pieces, size_t nr);
 int install_prepare(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, size_t nr,
-		    struct wxpool_vec *vec, struct wxpool_range *ranges);
-int install_done(struct wxp *w, const struct wxpool_vec *vec, int result);
-void install_vec(const struct wxp *w, struct wxpool_vec *vec, uint32_t id,
-		 const struct wxpool_range *ranges, unsigned int nr);
+		    struct wxpool_install *op, struct wxpool_install_range *ranges);
+int install_done(struct wxp *w, const struct wxpool_install *op, int result);
+void install_op(const struct wxp *w, struct wxpool_install *op, uint32_t id,
+		const struct wxpool_install_range *ranges, unsigned int nr);
 
 /* uring.c */
 #define RING_SIZE	64
 
 int ring_open(struct wxp *w);
 void ring_close(struct wxp *w, bool forked);
-unsigned int ring_run(struct wxp *w, struct wxpool_vec *vecs, int *results, unsigned int nr);
+unsigned int ring_run(struct wxp *w, struct wxpool_install *ops, int *results, unsigned int nr);
 
 /* room.c */
 void room_claim(struct wxp *w, struct bin *bin, enum wxp_prot prot);
@@ -547,12 +534,10 @@ static inline struct pool *pool_find(const struct wxp *w, uint32_t id)
 }
 
 struct pool *pool_get(struct wxp *w, uint32_t id);
-bool pool_id_ok(const struct wxp *w, uint32_t id);
 int pool_get_regions(struct wxp *w, uint32_t id, struct pool **pool);
 void pool_put(struct wxp *w, struct pool *pool);
 void pools_destroy(struct wxp *w);
-void pools_reclaim(struct wxp *w);
-uint64_t pools_kept(struct wxp *w);
+bool pools_reclaim(struct wxp *w);
 
 /* reserve.c */
 bool reservation_take(struct pool *pool, struct demand *d);

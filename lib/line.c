@@ -32,7 +32,6 @@ static struct zone *zone_alloc(const struct wxp *w, enum wxp_prot prot, uint32_t
 	zone->prot = prot;
 	zone->nr_pages = nr_pages;
 	zone->nr_lines = words * 64;
-	zone->anchor = NO_LINE;
 	zone->held = calloc((size_t)3 * words, sizeof(*zone->held));
 	zone->info = calloc(zone->nr_lines, sizeof(*zone->info));
 	if (!zone->held || !zone->info || space_init(&zone->lines, zone->nr_lines)) {
@@ -74,7 +73,6 @@ static int zone_new(struct wxp *w, enum wxp_prot prot, uint32_t nr_pages)
 	while (*p)
 		p = &(*p)->next;
 	*p = zone;
-	w->nr_loose += prot != WXP_RW;
 	return 0;
 }
 
@@ -144,7 +142,7 @@ static bool cut_from(struct area *area, uint32_t nr)
 	struct zone *zone = area->zones;
 	uint32_t line;
 
-	while (zone && zone->lines.nodes[1].max < nr)
+	while (zone && (zone->nr_kept || zone->lines.nodes[1].max < nr))
 		zone = zone->next;
 	if (!zone)
 		return false;
@@ -164,7 +162,7 @@ static int refill(struct wxp *w, enum wxp_prot prot, uint32_t nr)
 
 	cut_drop(w, area);
 	while (!cut_from(area, nr)) {
-		if (quick_drop(w, area))
+		if (quick_drop(w, area) || pools_reclaim(w))
 			continue;
 		ret = area_grow(w, prot, nr);
 		if (ret)
@@ -227,18 +225,15 @@ void lines_give(struct wxp *w, enum wxp_prot prot, uint32_t line, uint32_t nr)
 	}
 }
 
-/* A line of @zone that no span will get, or NO_LINE. */
-uint32_t lines_spare(struct wxp *w, struct zone *zone)
+/* Gives what is at hand back to the zones. */
+void lines_gather(struct wxp *w)
 {
-	struct area *area = &w->areas[zone->prot];
-	uint32_t line;
+	int prot;
 
-	cut_drop(w, area);
-	quick_drop(w, area);
-	line = space_find(&zone->lines, 0, 1);
-	if (line != NO_PAGE)
-		space_take(&zone->lines, line, 1);
-	return line;
+	for (prot = WXP_R; prot < NR_PROTS; prot++) {
+		cut_drop(w, &w->areas[prot]);
+		quick_drop(w, &w->areas[prot]);
+	}
 }
 
 static void zone_end(struct wxp *w, struct zone *zone)
@@ -247,7 +242,6 @@ static void zone_end(struct wxp *w, struct zone *zone)
 		bits_clear(w->cache.stale, zone->page, zone->nr_pages);
 	else if (zone->ready)
 		w->ops->unview(w, zone);
-	w->nr_loose -= zone->prot != WXP_RW && zone->anchor == NO_LINE;
 	zone_show(w, zone, NULL);
 	space_give(&w->space, zone->page, zone->nr_pages);
 	zone_free(zone);
@@ -260,11 +254,10 @@ bool zones_reclaim(struct wxp *w)
 	bool any = false;
 	int prot;
 
+	lines_gather(w);
 	for (prot = WXP_R; prot < NR_PROTS; prot++) {
-		cut_drop(w, &w->areas[prot]);
-		quick_drop(w, &w->areas[prot]);
 		for (p = &w->areas[prot].zones; (zone = *p);) {
-			if (zone->nr_held || is_fixed(w, zone->page)) {
+			if (zone->nr_held || zone->nr_kept || is_fixed(w, zone->page)) {
 				p = &zone->next;
 				continue;
 			}

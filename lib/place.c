@@ -56,14 +56,22 @@ static void span_add(struct wxp *w, struct pool *pool, uint32_t line, uint32_t n
 	pool->spans = line;
 }
 
-static void lines_drop(struct wxp *w, struct zone *zone, uint32_t rel, uint32_t nr)
+static void lines_leave(struct zone *zone, uint32_t rel, uint32_t nr)
 {
 	bits_clear(zone->held, rel, nr);
 	bits_clear(zone->live, rel, nr);
 	zone->nr_held -= nr;
+}
+
+static void lines_drop(struct wxp *w, struct zone *zone, uint32_t rel, uint32_t nr)
+{
+	lines_leave(zone, rel, nr);
 	if (zone->prot == WXP_RW)
 		cache_lines_freed(w, zone, rel, nr);
-	lines_give(w, zone->prot, zone->start + rel, nr);
+	if (zone->nr_kept)
+		space_give(&zone->lines, rel, nr);
+	else
+		lines_give(w, zone->prot, zone->start + rel, nr);
 }
 
 /* Drops spans of @pool, the newest first, until @line is the newest. */
@@ -78,30 +86,58 @@ static void spans_drop_to(struct wxp *w, struct pool *pool, uint32_t line)
 	}
 }
 
+/*
+ * The device refuses lines that a child still shows, and any line of a page that
+ * has no others: until the pool is released, no span gets lines of such a zone.
+ */
+static void spans_retire(struct wxp *w, struct pool *pool)
+{
+	uint32_t waiting = NO_LINE, rel, nr;
+	struct zone *zone;
+
+	lines_gather(w);
+	while (spans_next(w, &pool->spans, &zone, &rel, &nr)) {
+		zone->first[rel / 64] &= ~(1ull << rel % 64);
+		if (zone->prot == WXP_RW) {
+			lines_drop(w, zone, rel, nr);
+			continue;
+		}
+		lines_leave(zone, rel, nr);
+		zone->nr_kept += nr;
+		zone->info[rel] = (struct span_info){ nr, waiting };
+		waiting = zone->start + rel;
+	}
+	pool->spans = waiting;
+}
+
+/* Gives back the lines of a retired pool. */
+void spans_release(struct wxp *w, struct pool *pool)
+{
+	struct span_info *span;
+	struct zone *zone;
+	uint32_t rel;
+
+	while (pool->spans != NO_LINE) {
+		zone = zone_at(w, pool->spans);
+		rel = pool->spans - zone->start;
+		span = &zone->info[rel];
+		zone->nr_kept -= span->owner;
+		space_give(&zone->lines, rel, span->owner);
+		pool->spans = span->next;
+	}
+}
+
 void spans_drop(struct wxp *w, struct pool *pool)
 {
-	spans_drop_to(w, pool, NO_LINE);
+	if (pool->kept)
+		spans_retire(w, pool);
+	else
+		spans_drop_to(w, pool, NO_LINE);
 	w->placed.spans -= pool->placed.spans;
 	w->placed.bytes -= pool->placed.bytes;
 	w->placed.lines -= pool->placed.lines;
 	w->placed.live -= pool->placed.live;
 	pool->placed = (struct tally){ 0 };
-}
-
-/* Has the backend keep those zones alive that will have no other pool. */
-void spans_keep_huge(struct wxp *w, const struct pool *pool)
-{
-	uint32_t line = pool->spans, rel, nr;
-	struct zone *zone;
-
-	while (spans_next(w, &line, &zone, &rel, &nr)) {
-		zone->leaving += nr;
-		if (zone->leaving == zone->nr_held && zone->anchor == NO_LINE &&
-		    zone->prot != WXP_RW)
-			w->ops->anchor(w, zone);
-	}
-	for (line = pool->spans; spans_next(w, &line, &zone, &rel, &nr);)
-		zone->leaving = 0;
 }
 
 static int check_requests(const struct wxp *w, const struct wxp_request *reqs, size_t nr)
@@ -154,7 +190,7 @@ WXP_EXPORT int wxp_place(struct wxp *w, uint32_t id, const struct wxp_request *r
 
 	if (ret)
 		return ret;
-	ret = pool_id_ok(w, id) && reqs && nr && spans ? check_requests(w, reqs, nr) : -EINVAL;
+	ret = id && reqs && nr && spans ? check_requests(w, reqs, nr) : -EINVAL;
 	if (ret)
 		goto out;
 	ret = -ENOMEM;

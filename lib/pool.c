@@ -81,11 +81,6 @@ struct pool *pool_get(struct wxp *w, uint32_t id)
 	return pool;
 }
 
-bool pool_id_ok(const struct wxp *w, uint32_t id)
-{
-	return id && (id < WXP_POOL_OWN || !(w->flags & WXP_HUGE));
-}
-
 /* Like pool_get(), for use with wxp_alloc(). */
 int pool_get_regions(struct wxp *w, uint32_t id, struct pool **p)
 {
@@ -133,8 +128,6 @@ static void free_pool(struct wxp *w, struct pool *pool)
 		free_runs(w, &pool->regions->bins[prot].done);
 		reservations_cut(pool, (enum wxp_prot)prot);
 	}
-	if (pool->regions)
-		free_runs(w, &pool->regions->stuck);
 	free(pool->regions);
 	pool->next = w->unused;
 	w->unused = pool;
@@ -147,7 +140,7 @@ static bool is_empty(const struct pool *pool)
 	for (prot = WXP_R; pool->regions && prot < NR_PROTS; prot++)
 		if (pool->regions->bins[prot].fresh || pool->regions->bins[prot].done)
 			return false;
-	return pool->spans == NO_LINE && !(pool->regions && pool->regions->stuck);
+	return pool->spans == NO_LINE;
 }
 
 /* Ends a pool that a failed call made. */
@@ -182,31 +175,29 @@ void pools_destroy(struct wxp *w)
 	}
 }
 
-/* Takes back addresses that children have stopped using. */
-void pools_reclaim(struct wxp *w)
+/* Takes back what children have stopped using. Returns whether there was any. */
+bool pools_reclaim(struct wxp *w)
 {
+	struct wxpool_info info = { .pages_kept = 1 };
 	struct pool **p = &w->retired, *pool;
-	bool all = !w->retired || !w->ops->kept(w);
+	bool any = false;
 
 	while ((pool = *p)) {
-		if (all || w->ops->probe(w, pool)) {
-			*p = pool->next;
-			free_pool(w, pool);
-		} else {
+		info.pool = pool->id;
+		/* Once nothing is kept at all, there is no need to ask for each. */
+		if ((info.pages_kept || info.lines_kept) && !w->ops->info(w, &info))
+			break;
+		if ((info.pages_kept || info.lines_kept) &&
+		    info.pool_state != WXPOOL_POOL_GONE) {
 			p = &pool->next;
+			continue;
 		}
+		*p = pool->next;
+		spans_release(w, pool);
+		free_pool(w, pool);
+		any = true;
 	}
-}
-
-/* Pages of freed pools that children still use. */
-uint64_t pools_kept(struct wxp *w)
-{
-	uint64_t nr = w->keeps ? w->ops->kept(w) : 0;
-
-	w->keeps = nr != 0;
-	if (!nr)
-		pools_reclaim(w);
-	return nr == UINT64_MAX ? 0 : nr;
+	return any;
 }
 
 static int alloc_locked(struct wxp *w, struct pool *pool, struct demand *d)
@@ -235,7 +226,7 @@ WXP_EXPORT int wxp_alloc(struct wxp *w, uint32_t id, size_t size, size_t align,
 
 	if (ret)
 		return ret;
-	ret = pool_id_ok(w, id) && ptr ? check_request(w, size, &align, prot) : -EINVAL;
+	ret = id && ptr ? check_request(w, size, &align, prot) : -EINVAL;
 	if (ret)
 		goto out;
 	d.align = align;
@@ -369,21 +360,19 @@ static int free_locked(struct wxp *w, struct pool *pool)
 
 	if (pool->in_flight)
 		return -EBUSY;
-	if (w->flags & WXP_HUGE && w->ops->anchor && w->nr_loose)
-		spans_keep_huge(w, pool);
 	ret = w->ops->drop(w, pool);
 	if (ret)
 		return ret;
 	spans_drop(w, pool);
 	forget(w, pool);
 	unlink_pool(w, pool);
-	w->keeps |= pool->kept;
-	if (!pool->kept || !pool->regions) {
+	if (!pool->kept) {
 		free_pool(w, pool);
 		return 0;
 	}
-	/* The device refuses these addresses until the child is gone. */
-	free_runs(w, &pool->regions->bins[WXP_RW].fresh);
+	/* The device refuses these addresses until the children are gone. */
+	if (pool->regions)
+		free_runs(w, &pool->regions->bins[WXP_RW].fresh);
 	pool->next = w->retired;
 	w->retired = pool;
 	return 0;

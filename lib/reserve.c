@@ -159,7 +159,7 @@ WXP_EXPORT int wxp_reserve(struct wxp *w, uint32_t id, const struct wxp_request 
 	if (ret)
 		return ret;
 	ret = -EINVAL;
-	if (pool_id_ok(w, id) && reqs && nr)
+	if (id && reqs && nr)
 		r = log_requests(w, reqs, nr, &ret);
 	if (r) {
 		r = join_equal(r);

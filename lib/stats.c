@@ -56,7 +56,11 @@ static uint64_t count_packed(const struct wxp *w)
 static void fill_stats(struct wxp *w, struct wxp_stats *s)
 {
 	uint64_t pages = w->pages_open + w->pages[WXP_R] + w->pages[WXP_RX] + w->pages[WXP_RW];
+	struct wxpool_info info = { .pages_kept = 0 };
 
+	pools_reclaim(w);
+	if (w->ops->info && !w->ops->info(w, &info))
+		info = (struct wxpool_info){ .pages_kept = 0 };
 	s->pools = w->nr_pools;
 	s->allocations = w->allocations;
 	s->bytes_requested = w->requested;
@@ -65,7 +69,7 @@ static void fill_stats(struct wxp *w, struct wxp_stats *s)
 	s->pages_r = w->pages[WXP_R];
 	s->pages_rx = w->pages[WXP_RX];
 	s->pages_rw = w->pages[WXP_RW];
-	s->pages_kept = pools_kept(w);
+	s->pages_kept = info.pages_kept;
 	s->syscalls = w->syscalls;
 	s->vmas = count_vmas(w);
 	s->spans = w->placed.spans;
@@ -73,7 +77,7 @@ static void fill_stats(struct wxp *w, struct wxp_stats *s)
 	s->lines = w->placed.lines;
 	s->lines_installed = w->placed.live;
 	s->pages_packed = count_packed(w);
-	s->pages_huge = w->ops->huge ? w->ops->huge(w) : 0;
+	s->pages_huge = info.pages_huge;
 	s->bytes_cached = w->cache.nr * w->page_size;
 	s->bytes_spent = w->spent * w->page_size;
 }

@@ -75,7 +75,7 @@ static unsigned int ring_reap(struct wxp *w, int *results)
  * Submits installs, RING_SIZE at most, and waits for them. Returns how many
  * the ring has taken: only those have results.
  */
-unsigned int ring_run(struct wxp *w, struct wxpool_vec *vecs, int *results, unsigned int nr)
+unsigned int ring_run(struct wxp *w, struct wxpool_install *ops, int *results, unsigned int nr)
 {
 	unsigned int taken = 0, done = 0, want = nr, i;
 	struct io_uring_sqe *sqe;
@@ -83,7 +83,7 @@ unsigned int ring_run(struct wxp *w, struct wxpool_vec *vecs, int *results, unsi
 
 	for (i = 0; i < nr; i++) {
 		sqe = io_uring_get_sqe(w->ring);
-		wxp_uring_prep_install(sqe, w->fd, &vecs[i]);
+		wxp_uring_prep_install(sqe, w->fd, &ops[i]);
 		sqe->user_data = i;
 	}
 	while (done < want) {

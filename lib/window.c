@@ -185,6 +185,8 @@ static uint32_t find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr,
 	spares_drop(w);
 	page = find(w, prot, nr);
 	if (page == NO_PAGE) {
+		pools_reclaim(w);
+		spares_drop(w);
 		room_drop_all(w);
 		page = find(w, prot, nr);
 	}
@@ -192,11 +194,6 @@ static uint32_t find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr,
 		page = find(w, prot, nr);
 	if (page == NO_PAGE && prot != WXP_RW && rw_shrink(w))
 		page = find(w, prot, nr);
-	if (page == NO_PAGE && w->retired) {
-		pools_reclaim(w);
-		spares_drop(w);
-		page = find(w, prot, nr);
-	}
 	return page;
 }
 

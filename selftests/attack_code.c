@@ -230,6 +230,112 @@ ATTACK(leftover_bytes, HARMLESS, HARMLESS, DONE)
 	       HARMLESS : DONE;
 }
 
+/* What the others do where wxpool has an operation: write where code is */
+static int write_again(struct victim *v)
+{
+	int sig;
+
+	if (v->kind == MPROTECT && mprotect(v->code, PG(1), RW))
+		return -errno;
+	sig = overwrite(v->w);
+	if (v->kind == MPROTECT && mprotect(v->code, PG(1), RX))
+		return -errno;
+	return sig;
+}
+
+/*
+ * A function in a page with others that a child inherited, freed by its owner. The
+ * others stand for a JIT that marks it as free, and keeps the page.
+ */
+struct leftover {
+	char *x;
+	pid_t child;
+};
+
+static int free_beside(struct victim *v, struct leftover *l, uint32_t flags)
+{
+	const uint32_t pool = POOL + 1;
+	struct wxpool_free arg;
+
+	l->x = v->code;
+	if (v->kind == WXPOOL) {
+		l->x = wx_view(v->fd, RX, 4, 1);
+		if (l->x == MAP_FAILED || wx_install_code(v->fd, pool, PG(4), GOOD) ||
+		    wx_install_code(v->fd, POOL, PG(4) + LINE, GOOD))
+			return BROKEN;
+	}
+	l->child = fork();
+	if (!l->child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	if (v->kind == WXPOOL && wx_free_vec(v->fd, &pool, 1, flags, &arg))
+		return BROKEN;
+	return 0;
+}
+
+static void end_child(struct leftover *l)
+{
+	kill(l->child, SIGKILL);
+	wx_wait(l->child);
+}
+
+/* Does what was freed run? */
+static int run_left(const struct leftover *l)
+{
+	uint32_t val;
+	int sig = try_exec(l->x, &val);
+
+	return sig ? sig : val == GOOD ? DONE : BROKEN;
+}
+
+/* Not prevented by wxpool while the child lives: the exception to I3 */
+ATTACK(kept_lines, DONE, DONE, DONE)
+{
+	struct leftover l;
+	int ret = free_beside(v, &l, 0);
+
+	if (!ret)
+		ret = run_left(&l);
+	end_child(&l);
+	return ret;
+}
+
+ATTACK(kept_lines_at_the_end, SIGTRAP, DONE, DONE)
+{
+	struct leftover l;
+	int ret = free_beside(v, &l, 0);
+
+	end_child(&l);
+	return ret ? ret : run_left(&l);
+}
+
+ATTACK(kept_lines_revoked, SIGTRAP, DONE, DONE)
+{
+	struct leftover l;
+	int ret = free_beside(v, &l, WXPOOL_FREE_REVOKE);
+
+	if (!ret)
+		ret = run_left(&l);
+	end_child(&l);
+	return ret;
+}
+
+/* Nobody's lines are there to be written, while the child runs them. */
+ATTACK(kept_lines_reused, -EEXIST, DONE, DONE)
+{
+	struct leftover l;
+	int ret = free_beside(v, &l, 0);
+
+	if (!ret && v->kind == WXPOOL)
+		ret = wx_install_code(v->fd, POOL, PG(4), EVIL);
+	else if (!ret)
+		ret = write_again(v);
+	end_child(&l);
+	return ret;
+}
+
 /* ------------------------------------------------------- beside the code */
 
 /* Jumps to what lies behind the code, where the attacker could write before. */
@@ -288,19 +394,6 @@ ATTACK(add_beside, SIGSEGV, DONE, DONE)
 }
 
 /* ------------------------------------------------------- the operations */
-
-/* What the others do where wxpool has an operation: write where code is */
-static int write_again(struct victim *v)
-{
-	int sig;
-
-	if (v->kind == MPROTECT && mprotect(v->code, PG(1), RW))
-		return -errno;
-	sig = overwrite(v->w);
-	if (v->kind == MPROTECT && mprotect(v->code, PG(1), RX))
-		return -errno;
-	return sig;
-}
 
 /* Installs over what is installed. */
 ATTACK(install_over, -EEXIST, DONE, DONE)

@@ -157,8 +157,8 @@ ATTACK(uffd_writeprotect, REFUSED, SIGSEGV, NONE)
 	return overwrite(v->code);
 }
 
-/* ... nor does it in the mapping that the code was written by. */
-ATTACK(uffd_writeprotect_alias, SIGBUS, NONE, DONE)
+/* ... nor does it in the mapping that the code was written by, if it is let in. */
+ATTACK(uffd_writeprotect_alias, -EINVAL, NONE, DONE)
 {
 	int uffd = uffd_open(UFFD_USER_MODE_ONLY, UFFD_FEATURE_WP_ASYNC);
 	struct uffdio_writeprotect wp = {
@@ -364,21 +364,43 @@ static int take_from_all_sides(struct victim *v)
 	return ret ? ret : DONE;
 }
 
-/* By several opens and processes, more memory than a user is to have */
-ATTACK(exhaust_memory, -ENOSPC, DONE, DONE)
+/* Has a child take what it can get, as a user who may have LIMIT pages */
+static int take_as_user(struct victim *v, attack_fn fn)
 {
-	const char *param = WX_PARAM_DIR "max_pages_per_user";
+	const char *param = WX_PARAM_DIR "max_bytes_per_user";
 	long old = wx_read_long(param);
 	char text[32];
 	int ret;
 
-	snprintf(text, sizeof(text), "%d", LIMIT);
+	snprintf(text, sizeof(text), "%zu", PG(LIMIT));
 	if (wx_write_file(param, text))
 		return missing(v, "the limit cannot be set");
-	ret = in_child(v, take_from_all_sides);
+	ret = in_child(v, fn);
 	snprintf(text, sizeof(text), "%ld", old);
 	wx_write_file(param, text);
 	return ret;
+}
+
+/* By several opens and processes, more memory than a user is to have */
+ATTACK(exhaust_memory, -ENOSPC, DONE, DONE)
+{
+	return take_as_user(v, take_from_all_sides);
+}
+
+/* ... where the pages are few, and what the kernel has to know of them is much */
+static int take_by_pools(struct victim *v)
+{
+	int fd = wx_open(), ret = 0;
+	uint32_t i;
+
+	for (i = 0; i < LIMIT / 4 * 3 * PAGE_LINES && !ret; i++)
+		ret = wx_install_code(fd, 1 + i, (uint64_t)i * LINE, EVIL);
+	return ret ? ret : DONE;
+}
+
+ATTACK(exhaust_kernel_memory, -ENOSPC, NONE, NONE)
+{
+	return take_as_user(v, take_by_pools);
 }
 
 /* Functions as a JIT publishes them, one at a time, none beside another */

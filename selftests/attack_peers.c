@@ -3,12 +3,12 @@
  * The attack book, other processes and files: children that inherited, peers
  * that were given, debuggers, and what /proc and the file itself offer.
  */
-#include <sys/ptrace.h>
 #include <sys/sendfile.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <sys/user.h>
 
 #include "attack.h"
+#include "wxpool_fork.h"
 #include "wxpool_uring.h"
 
 #ifndef __NR_pidfd_getfd
@@ -17,6 +17,7 @@
 
 static const char no_force[] =
 	"/proc/PID/mem overrides nothing (proc_mem.force_override=)";
+static const char no_dofork[] = "MADV_DOFORK is refused for W views";
 
 /* ----------------------------------------------------------------- fork() */
 
@@ -45,7 +46,7 @@ ATTACK_OPEN(child_alias, SIGSEGV, NONE, DONE)
 ATTACK_OPEN(child_alias_dofork, SIGBUS, NONE, DONE)
 {
 	if (madvise(v->w, PG(2), MADV_DOFORK))
-		return -errno;
+		return v->kind == WXPOOL ? missing(v, no_dofork) : -errno;
 	return alias_of_child(v);
 }
 
@@ -57,7 +58,7 @@ ATTACK_OPEN(child_alias_open, SIGBUS, NONE, DONE)
 	overwrite(v->w);
 	wx_emit(v->w, GOOD);
 	if (madvise(v->w, PG(2), MADV_DOFORK))
-		return -errno;
+		return v->kind == WXPOOL ? missing(v, no_dofork) : -errno;
 	ret = in_child(v, store_alias);
 	return ret ? ret : victim_publish(v);
 }
@@ -149,20 +150,25 @@ ATTACK(peer_add_code, -EXDEV, NONE, DONE)
 	return in_child(v, add_passed);
 }
 
+static struct wxpool_install install_of(const struct wxpool_install_range *r)
+{
+	return (struct wxpool_install) {
+		.size = sizeof(struct wxpool_install), .pool = POOL,
+		.ranges = (uintptr_t)r, .nr_ranges = 1,
+	};
+}
+
 /* The same by io_uring, which asks as whom it executes, and not who opened */
 static int add_by_uring(struct victim *v)
 {
-	struct wxpool_range r = wx_bytes(PG(4), evil_page(), LINE, WXPOOL_PROT_X);
-	struct wxpool_vec vec = {
-		.size = sizeof(vec), .pool = POOL,
-		.ranges = (uintptr_t)&r, .nr_ranges = 1,
-	};
+	struct wxpool_install_range r = wx_bytes(PG(4), evil_page(), LINE, WXPOOL_PROT_X);
+	struct wxpool_install arg = install_of(&r);
 	struct io_uring_sqe sqe;
 	struct io_uring ring;
 
 	if (ring_init(&ring, 0))
 		return MISSING;
-	sqe = ring_cmd(v->fd, WXPOOL_IOC_INSTALL, &vec, IOSQE_ASYNC, 0);
+	sqe = ring_cmd(v->fd, WXPOOL_IOC_INSTALL, &arg, IOSQE_ASYNC, 0);
 	if (v->kind == MEMFD)
 		sqe = (struct io_uring_sqe) {
 			.opcode = IORING_OP_WRITE, .fd = v->fd,
@@ -241,20 +247,22 @@ static int hold_passed(struct victim *v, struct child *c)
 }
 
 /* Of the child the owner knows that it holds memory, of the peer that it can't. */
-static int free_all(struct victim *v, unsigned int kept)
+static int free_all(struct victim *v, unsigned int kept, uint32_t flags)
 {
+	const uint32_t pool = POOL;
 	struct wxpool_free arg;
 
 	v->freed = true;
 	if (v->kind == WXPOOL)
-		return wx_free_out(v->fd, POOL, &arg) || arg.nr_kept != kept ? -EBUSY : 0;
+		return wx_free_vec(v->fd, &pool, 1, flags, &arg) ||
+		       arg.pages_kept != kept ? -EBUSY : 0;
 	if (munmap(v->code, PG(2)) || (v->kind == MEMFD && munmap(v->w, PG(2))))
 		return -errno;
 	return v->kind == MEMFD && close(v->fd) ? -errno : 0;
 }
 
 static int run_freed(struct victim *v, int (*hold)(struct victim *v, struct child *c),
-		     unsigned int kept)
+		     unsigned int kept, uint32_t flags)
 {
 	struct child c;
 	int ret;
@@ -266,7 +274,7 @@ static int run_freed(struct victim *v, int (*hold)(struct victim *v, struct chil
 	close(c.done[1]);
 	if (wx_wait_step(c.done[0]))
 		return BROKEN;
-	ret = free_all(v, kept);
+	ret = free_all(v, kept, flags);
 	wx_step(c.go[1]);
 	return ret ? ret : wx_wait(c.pid);
 }
@@ -274,21 +282,27 @@ static int run_freed(struct victim *v, int (*hold)(struct victim *v, struct chil
 /* Who maps the code has its memory, whatever the owner does. */
 ATTACK(peer_hold_memory, SIGBUS, NONE, DONE)
 {
-	return run_freed(v, hold_passed, 0);
+	return run_freed(v, hold_passed, 0, 0);
 }
 
 /* Not prevented by wxpool: what fork() gave to a child it keeps. */
 ATTACK(child_hold_memory, DONE, DONE, DONE)
 {
-	return run_freed(v, hold_inherited, 2);
+	return run_freed(v, hold_inherited, 2, 0);
+}
+
+/* ... but from an owner who wants it back from all. */
+ATTACK(child_hold_revoked, SIGBUS, DONE, DONE)
+{
+	return run_freed(v, hold_inherited, 0, WXPOOL_FREE_REVOKE);
 }
 
 /* ------------------------------------------------------ a ring of the owner's */
 
 /* What a child finds at the addresses where its parent has it */
 struct request {
-	struct wxpool_range range;
-	struct wxpool_vec vec;
+	struct wxpool_install_range range;
+	struct wxpool_install arg;
 	struct io_uring ring;
 	struct io_uring_sqe sqe;
 };
@@ -310,11 +324,8 @@ ATTACK(child_sqpoll, DONE, -EFAULT, DONE)
 	if (ring_init(&r->ring, IORING_SETUP_SQPOLL))
 		return missing(v, "no io_uring with SQPOLL");
 	r->range = wx_bytes(PG(4), evil_page(), LINE, WXPOOL_PROT_X);
-	r->vec = (struct wxpool_vec) {
-		.size = sizeof(r->vec), .pool = POOL,
-		.ranges = (uintptr_t)&r->range, .nr_ranges = 1,
-	};
-	r->sqe = ring_cmd(v->fd, WXPOOL_IOC_INSTALL, &r->vec, 0, 0);
+	r->arg = install_of(&r->range);
+	r->sqe = ring_cmd(v->fd, WXPOOL_IOC_INSTALL, &r->arg, 0, 0);
 	if (v->kind != WXPOOL)
 		r->sqe = (struct io_uring_sqe) {
 			.opcode = IORING_OP_READ, .fd = evil_file(),
@@ -400,15 +411,6 @@ ATTACK_OPEN(proc_self_mem_read, SIGBUS, NONE, DONE)
 
 /* ---------------------------------------------------------------- ptrace */
 
-static int attach(pid_t pid)
-{
-	int status;
-
-	if (ptrace(PTRACE_ATTACH, pid, NULL, NULL))
-		return -errno;
-	return waitpid(pid, &status, __WALL) == pid ? 0 : -errno;
-}
-
 static int poke(pid_t pid, char *to)
 {
 	char *from = evil_page();
@@ -427,7 +429,7 @@ static int poke(pid_t pid, char *to)
 static int poke_parent(struct victim *v)
 {
 	pid_t pid = getppid();
-	int ret = attach(pid);
+	int ret = wx_attach(pid);
 
 	if (ret)
 		return ret;
@@ -452,59 +454,19 @@ ATTACK(ptrace_poke_alias, -EIO, NONE, DONE)
 	return in_child(v, poke_alias_of_parent);
 }
 
-#ifdef __x86_64__
-
-extern char syscall_instruction[];
-
-asm(".pushsection .text\nsyscall_instruction: syscall\n.popsection");
-
-/* Has a stopped process do a system call: its result */
-static long inject(pid_t pid, long nr, unsigned long a, unsigned long b,
-		   unsigned long c)
-{
-	struct user_regs_struct old, regs;
-	int status;
-
-	if (ptrace(PTRACE_GETREGS, pid, NULL, &old))
-		return -errno;
-	regs = old;
-	regs.rip = (uintptr_t)syscall_instruction;
-	regs.rax = nr;
-	regs.orig_rax = -1;	/* nothing to restart */
-	regs.rdi = a;
-	regs.rsi = b;
-	regs.rdx = c;
-	if (ptrace(PTRACE_SETREGS, pid, NULL, &regs) ||
-	    ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) ||
-	    waitpid(pid, &status, __WALL) != pid ||
-	    ptrace(PTRACE_GETREGS, pid, NULL, &regs) ||
-	    ptrace(PTRACE_SETREGS, pid, NULL, &old))
-		return -errno;
-	return (long)regs.rax;
-}
-
 static int inject_into_parent(struct victim *v)
 {
 	pid_t pid = getppid();
-	int ret = attach(pid);
+	int ret = HAVE_INJECT ? wx_attach(pid) : MISSING;
 
 	if (ret)
 		return ret;
-	ret = inject(pid, __NR_mprotect, (uintptr_t)v->code, PG(1), RWX);
+	ret = wx_inject(pid, __NR_mprotect, (uintptr_t)v->code, PG(1), RWX, 0, 0);
 	if (!ret)
 		ret = poke(pid, v->code);
 	ptrace(PTRACE_DETACH, pid, NULL, NULL);
 	return ret;
 }
-
-#else
-
-static int inject_into_parent(struct victim *v)
-{
-	return MISSING;
-}
-
-#endif
 
 /* A system call in the owner's name, from outside */
 ATTACK(ptrace_inject, -EACCES, DONE, DONE)

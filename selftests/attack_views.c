@@ -512,19 +512,19 @@ ATTACK(compat_mmap_rwx, -EACCES, NONE, DONE)
 ATTACK(compat_ioctl, -EPERM, NONE, NONE)
 {
 	struct {
-		struct wxpool_vec vec;
-		struct wxpool_range range;
+		struct wxpool_protect arg;
+		struct wxpool_protect_range range;
 	} *low = mmap(NULL, PG(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 
 	if (!have_int80())
 		return missing(v, "no 32-bit system calls");
-	low->range = wx_range(0, 1, WXPOOL_PROT_R, NULL);
-	low->vec = (struct wxpool_vec) {
-		.size = sizeof(low->vec), .pool = POOL,
+	low->range = wx_protect_range(0, 1, WXPOOL_PROT_R);
+	low->arg = (struct wxpool_protect) {
+		.size = sizeof(low->arg), .pool = POOL,
 		.ranges = (uintptr_t)&low->range, .nr_ranges = 1,
 	};
 	return int80(I386_NR_ioctl, v->fd, WXPOOL_IOC_PROTECT,
-		     (uintptr_t)&low->vec, 0, 0);
+		     (uintptr_t)&low->arg, 0, 0);
 }
 
 TEST_HARNESS_MAIN

@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * fork(): a child runs what it inherited, whatever the owner frees, and is not
- * the owner. What the owner freed is out of its own reach at once, and goes
- * back to the system when the last child is gone.
+ * the owner. What the owner freed is out of its own reach at once, but for lines
+ * in pages that other pools use, and goes when the last child is gone that
+ * inherited it. What children do to their views is heirs.c's.
  */
 
-#include "wxpool_util.h"
+#include "wxpool_fork.h"
 
 #define POOL	1
-
-static void child_waits(struct child *c)
-{
-	CHILD_CHECK(!wx_wait_step(c->go[0]));
-}
-
-/* Lets the child go on, or end, and gets its status if it ends. */
-static int child_end(struct child *c)
-{
-	wx_step(c->go[1]);
-	return wx_wait(c->pid);
-}
 
 TEST_F(ctx, child_runs_code)
 {
@@ -49,15 +38,17 @@ TEST_F(ctx, child_runs_code)
 		_exit(0);
 	}
 	ASSERT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(0, arg.nr_freed);
-	EXPECT_EQ(2, arg.nr_kept);
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_EQ(2, arg.pages_kept);
+	EXPECT_EQ(0, arg.lines_kept);
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
+	EXPECT_POOL(self->fd, POOL, WXPOOL_POOL_KEPT, 2, 0);
 
 	/* Out of the owner's reach, by any view and any operation */
 	EXPECT_EQ(SIGBUS, try_exec(x, NULL));
 	EXPECT_EQ(SIGBUS, try_read(r));
-	EXPECT_EQ(MAP_FAILED == wx_view(self->fd, RX, 0, 2), 0);
 	EXPECT_EQ(SIGBUS, try_read(wx_view(self->fd, RX, 0, 2)));
+	EXPECT_EQ(SIGBUS, try_exec(wx_view(self->fd, XO, 0, 2), NULL));
 	EXPECT_EQ(SIGBUS, try_read(wx_view(self->fd, PROT_READ, 0, 2)));
 	EXPECT_EQ(SIGBUS, try_write(wx_view(self->fd, RW, 0, 2), 1));
 	EXPECT_EQ(-ENOENT, wx_free(self->fd, POOL));
@@ -67,46 +58,59 @@ TEST_F(ctx, child_runs_code)
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
 	/* A living pool of the same name does not get them back. */
 	EXPECT_EQ(0, wx_alloc(self->fd, POOL, 5, 1));
+	EXPECT_EQ(WXPOOL_POOL_LIVE, wx_pool_info(self->fd, POOL).pool_state);
 	EXPECT_EQ(-ENOENT, wx_protect(self->fd, POOL, 0, 1, WXPOOL_PROT_X));
 	EXPECT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(1, arg.nr_freed);
+	EXPECT_EQ(1, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
+	EXPECT_POOL(self->fd, POOL, WXPOOL_POOL_KEPT, 2, 0);
 
 	EXPECT_EQ(0, child_end(&c));
+	/* At once, without an operation */
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_POOL(self->fd, POOL, WXPOOL_POOL_GONE, 0, 0);
 	EXPECT_EQ(0, wx_alloc(self->fd, POOL, 0, 2));
 	EXPECT_STAT(self->fd, 1, 2, 0, 0, 0);
 }
 
-/* Freed in the parent before the child looks for the first time */
+/*
+ * Each child inherits one pool more than the one before. All is freed in the parent
+ * before they look for the first time, and what is kept is exactly what the
+ * oldest and the youngest of those that are left have between them.
+ */
 TEST_F(ctx, many_children)
 {
 	struct child c[8];
-	uint32_t val;
+	int i, j, order;
 	char *x;
-	int i, j;
 
 	x = wx_view(self->fd, RX, 0, 8);
 	ASSERT_NE(MAP_FAILED, x);
-	for (i = 0; i < 8; i++) {
-		ASSERT_EQ(0, wx_make_code(self->fd, 1 + i, i, 40 + i));
-		ASSERT_GE(FORK(&c[i]), 0);
-		if (!c[i].pid) {
-			child_waits(&c[i]);
-			for (j = 0; j <= i; j++)
-				CHILD_CHECK(!try_exec(x + PG(j), &val) &&
-					    val == 40 + j);
-			_exit(0);
+	for (order = 0; order < 2; order++) {
+		for (i = 0; i < 8; i++) {
+			ASSERT_EQ(0, wx_make_code(self->fd, 1 + i, i, 40 + i));
+			ASSERT_GE(FORK(&c[i]), 0);
+			if (!c[i].pid) {
+				child_waits(&c[i]);
+				for (j = 0; j <= i; j++)
+					CHILD_CHECK(runs(x + PG(j), 40 + j));
+				for (; j < 8; j++)
+					CHILD_CHECK(try_read(x + PG(j)) == SIGBUS);
+				_exit(0);
+			}
 		}
+		for (i = 0; i < 8; i++)
+			EXPECT_EQ(0, wx_free(self->fd, 1 + i));
+		EXPECT_STAT(self->fd, 0, 0, 0, 0, 8);
+		/* The youngest has it all; what it alone has goes with it. */
+		for (i = 0; i < 8; i++) {
+			EXPECT_EQ(0, child_end(&c[order ? 7 - i : i]));
+			EXPECT_STAT(self->fd, 0, 0, 0, 0, order || i == 7 ? 7 - i : 8);
+		}
+		EXPECT_EQ(0, wx_alloc(self->fd, 9, 0, 8));
+		EXPECT_STAT(self->fd, 1, 8, 0, 0, 0);
+		EXPECT_EQ(0, wx_free(self->fd, 9));
 	}
-	for (i = 0; i < 8; i++)
-		EXPECT_EQ(0, wx_free(self->fd, 1 + i));
-	EXPECT_STAT(self->fd, 0, 0, 0, 0, 8);
-	/* The first ones go; pages stay until the last is gone, or earlier. */
-	for (i = 0; i < 7; i++)
-		EXPECT_EQ(0, child_end(&c[i]));
-	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, 9, 7, 1));
-	EXPECT_EQ(0, child_end(&c[7]));
-	EXPECT_EQ(0, wx_alloc(self->fd, 9, 0, 8));
-	EXPECT_STAT(self->fd, 1, 8, 0, 0, 0);
 }
 
 TEST_F(ctx, grandchild)
@@ -116,6 +120,8 @@ TEST_F(ctx, grandchild)
 	pid_t pid;
 	char *x;
 
+	/* So that it can wait for the grandchild's end */
+	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
 	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 33));
 	x = wx_view(self->fd, RX, 0, 1);
 	ASSERT_NE(MAP_FAILED, x);
@@ -131,7 +137,6 @@ TEST_F(ctx, grandchild)
 		val = try_exec(x, &val) ? 0 : val;
 		CHILD_CHECK(write(c.done[1], &val, sizeof(val)) == sizeof(val));
 		child_waits(&c);
-		close(c.done[1]);
 		_exit(0);
 	}
 	/* The child itself is gone; its own child shows the page. */
@@ -144,11 +149,9 @@ TEST_F(ctx, grandchild)
 	EXPECT_EQ(33, val);
 	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, POOL, 0, 1));
 	wx_step(c.go[1]);
-	EXPECT_EQ(0, read(c.done[0], &val, sizeof(val)));
-	/* The pipe ends before the address space does, or after. */
-	while (wx_alloc(self->fd, POOL, 0, 1) == -EEXIST)
-		usleep(1000);
-	EXPECT_STAT(self->fd, 1, 1, 0, 0, 0);
+	EXPECT_EQ(0, wx_wait(-1));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_EQ(0, wx_alloc(self->fd, POOL, 0, 1));
 }
 
 /* No operation but INFO, and no W view, for whoever is not the owner */
@@ -164,6 +167,8 @@ static void check_not_owner(int fd, size_t page)
 	CHILD_CHECK(wx_protect(fd, 99, page, 1, WXPOOL_PROT_R) == -EXDEV);
 	CHILD_CHECK(wx_free(fd, POOL) == -EXDEV);
 	CHILD_CHECK(wx_free(fd, 99) == -EXDEV);
+	CHILD_CHECK(wx_revoke(fd, POOL) == -EXDEV);
+	CHILD_CHECK(wx_free_all(fd, WXPOOL_FREE_REVOKE) == -EXDEV);
 	CHILD_CHECK(wx_install_code(fd, POOL, PG(500), 1) == -EXDEV);
 	CHILD_CHECK(wx_install_code(fd, 99, PG(500), 1) == -EXDEV);
 	CHILD_CHECK(wx_freeze(fd) == -EXDEV);
@@ -209,20 +214,31 @@ TEST_F(ctx, child_is_not_the_owner)
 	EXPECT_EQ(0, wx_free(self->fd, POOL));
 }
 
-/* Every way to touch a W view, in a child that must not have it */
-static void check_no_w_view(char *w)
+/*
+ * Every way to touch a W view, in a child that must not have it. If it is mapped at
+ * all, it shows nothing.
+ */
+static void check_no_w_view(char *w, bool mapped)
 {
 	int zero = open("/dev/zero", O_RDONLY);
+	int sig = mapped ? SIGBUS : SIGSEGV;
+	pid_t pid;
 
+	CHILD_CHECK((wx_vma_prot(w) != -1) == mapped);
 	CHILD_CHECK(try_write(w, 2));
-	CHILD_CHECK(try_read(w));
-	CHILD_CHECK(try_read(w + PG(1)));
+	CHILD_CHECK(try_read(w) == sig);
+	CHILD_CHECK(try_read(w + PG(1)) == sig);
 	wx_mprotect(w, 4, RW);
-	CHILD_CHECK(try_write(w, 2));
-	CHILD_CHECK(try_read(w + PG(3)));
+	CHILD_CHECK(try_write(w, 2) == sig);
+	CHILD_CHECK(try_read(w + PG(3)) == sig);
 	/* Nor by the kernel, on the child's behalf */
-	CHILD_CHECK(madvise(w, PG(4), 23 /* MADV_POPULATE_WRITE */));
+	CHILD_CHECK(madvise(w, PG(4), MADV_POPULATE_WRITE));
 	CHILD_CHECK(read(zero, w, 8) < 0);
+	/* Nor in a child's child */
+	pid = fork();
+	if (!pid)
+		_exit(try_read(w) != sig || try_write(w, 2) != sig);
+	CHILD_CHECK(pid > 0 && !wx_wait(pid));
 	_exit(0);
 }
 
@@ -241,36 +257,51 @@ TEST_F(ctx, w_views_are_not_inherited)
 	ASSERT_GE(pid, 0);
 	if (!pid) {
 		CHILD_CHECK(!try_write(plain, 1));
-		CHILD_CHECK(wx_vma_prot(w) == -1);
-		check_no_w_view(w);
+		check_no_w_view(w, false);
 	}
 	EXPECT_EQ(0, wx_wait(pid));
 	EXPECT_EQ(1, plain[0]);
 	EXPECT_EQ(1, w[0]);
 }
 
-/* Asked for with MADV_DOFORK, the mapping may be there, but shows nothing. */
+/*
+ * Asked for with MADV_DOFORK, which some kernels refuse for such mappings, the
+ * view may be there, but shows nothing. And it makes the child no heir.
+ */
 TEST_F(ctx, w_views_with_dofork)
 {
-	pid_t pid;
-	int readonly;
+	struct wxpool_free arg;
+	int readonly, refused;
+	struct child c;
 	char *w;
 
-	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 4));
 	w = wx_view(self->fd, RW, 0, 4);
 	ASSERT_NE(MAP_FAILED, w);
 	for (readonly = 0; readonly < 2; readonly++) {
-		madvise(w, PG(4), MADV_DOFORK);
+		ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 4));
+		refused = madvise(w, PG(4), MADV_DOFORK);
 		ASSERT_EQ(0, wx_mprotect(w, 4, RW));
 		w[0] = w[PG(1)] = 1;
 		if (readonly)
 			ASSERT_EQ(0, wx_mprotect(w, 4, PROT_READ));
-		pid = fork();
-		ASSERT_GE(pid, 0);
-		if (!pid)
-			check_no_w_view(w);
-		EXPECT_EQ(0, wx_wait(pid));
+		ASSERT_GE(FORK(&c), 0);
+		if (!c.pid) {
+			child_waits(&c);
+			check_no_w_view(w, !refused);
+		}
+		EXPECT_EQ(0, wx_protect(self->fd, POOL, 1, 2, WXPOOL_PROT_X));
+		EXPECT_EQ(0, child_end(&c));
 		EXPECT_EQ(1, w[0]);
+		/* One that lives on, and inherits nothing else */
+		ASSERT_GE(FORK(&c), 0);
+		if (!c.pid) {
+			child_waits(&c);
+			_exit(0);
+		}
+		EXPECT_EQ(0, wx_free_out(self->fd, POOL, &arg));
+		EXPECT_EQ(4, arg.pages_freed);
+		EXPECT_EQ(0, arg.pages_kept);
+		EXPECT_EQ(0, child_end(&c));
 	}
 }
 
@@ -287,14 +318,15 @@ TEST_F(ctx, w_views_with_guards_and_dofork)
 	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 4));
 	w = wx_view(self->fd, RW, 0, 4);
 	ASSERT_NE(MAP_FAILED, w);
-	if (madvise(w + PG(2), PG(1), 102 /* MADV_GUARD_INSTALL */))
-		SKIP(return, "no guard pages in views: %s", strerror(errno));
-	madvise(w, PG(4), MADV_DOFORK);
+	if (madvise(w + PG(2), PG(1), MADV_GUARD_INSTALL))
+		SKIP(return, "no guard pages in W views: %s", strerror(errno));
+	if (madvise(w, PG(4), MADV_DOFORK))
+		SKIP(return, "no MADV_DOFORK of W views: %s", strerror(errno));
 	w[0] = w[PG(1)] = 1;
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid)
-		check_no_w_view(w);
+		check_no_w_view(w, true);
 	EXPECT_EQ(0, wx_wait(pid));
 	EXPECT_EQ(1, w[0]);
 	EXPECT_EQ(0, wx_protect(self->fd, POOL, 0, 4, WXPOOL_PROT_X));
@@ -310,7 +342,7 @@ TEST_F(ctx, x_views_with_guards)
 	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 35));
 	x = wx_view(self->fd, RX, 0, 4);
 	ASSERT_NE(MAP_FAILED, x);
-	if (madvise(x + PG(2), PG(1), 102 /* MADV_GUARD_INSTALL */))
+	if (madvise(x + PG(2), PG(1), MADV_GUARD_INSTALL))
 		SKIP(return, "no guard pages in views: %s", strerror(errno));
 	ASSERT_EQ(0, try_exec(x, NULL));
 	ASSERT_GE(FORK(&c), 0);
@@ -354,11 +386,11 @@ TEST_F(ctx, sealed_after_the_fork)
 	close(c.done[1]);
 	ASSERT_EQ(0, wx_wait_step(c.done[0]));
 	EXPECT_EQ(0, wx_free_out(self->fd, 2, &arg));
-	EXPECT_EQ(1, arg.nr_freed);
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(1, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
 	EXPECT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(0, arg.nr_freed);
-	EXPECT_EQ(1, arg.nr_kept);
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_EQ(1, arg.pages_kept);
 	EXPECT_EQ(0, child_end(&c));
 }
 
@@ -377,8 +409,8 @@ TEST_F(ctx, nothing_kept_for_nobody)
 		_exit(0);
 	ASSERT_EQ(0, wx_wait(c.pid));
 	EXPECT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(1, arg.nr_freed);
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(1, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
 
 	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 38));
 	ASSERT_EQ(0, madvise(x, PG(2), MADV_DONTFORK));
@@ -388,59 +420,23 @@ TEST_F(ctx, nothing_kept_for_nobody)
 		_exit(0);
 	}
 	EXPECT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(1, arg.nr_freed);
-	EXPECT_EQ(0, arg.nr_kept);
-	EXPECT_EQ(0, child_end(&c));
-}
-
-/* What a child does to its views: split, moved, copied, they show the same. */
-TEST_F(ctx, child_rearranges_views)
-{
-	struct child c;
-	uint32_t val;
-	char *x, *to;
-	int i;
-
-	for (i = 0; i < 6; i++)
-		ASSERT_EQ(0, wx_make_code(self->fd, POOL, i, 60 + i));
-	x = wx_view(self->fd, RX, 0, 6);
-	ASSERT_NE(MAP_FAILED, x);
-	ASSERT_GE(FORK(&c), 0);
-	if (!c.pid) {
-		CHILD_CHECK(!wx_mprotect(x + PG(1), 1, PROT_READ));
-		CHILD_CHECK(!munmap(x + PG(3), PG(1)));
-		child_waits(&c);
-		CHILD_CHECK(!wx_mprotect(x + PG(1), 1, RX));
-		CHILD_CHECK(!try_exec(x + PG(1), &val) && val == 61);
-		to = mremap(x + PG(4), PG(2), PG(2),
-			    MREMAP_MAYMOVE | MREMAP_FIXED, self->win);
-		CHILD_CHECK(to == self->win);
-		CHILD_CHECK(!try_exec(to, &val) && val == 64);
-		CHILD_CHECK(!madvise(to, PG(2), MADV_DONTNEED));
-		CHILD_CHECK(!try_exec(to + PG(1), &val) && val == 65);
-		to = mremap(x, 0, PG(3), MREMAP_MAYMOVE);
-		CHILD_CHECK(to != MAP_FAILED);
-		CHILD_CHECK(!try_exec(to + PG(2), &val) && val == 62);
-		_exit(0);
-	}
-	EXPECT_EQ(0, wx_free(self->fd, POOL));
+	EXPECT_EQ(1, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
 	EXPECT_EQ(0, child_end(&c));
 }
 
 /* Kept pages count: an owner cannot pile them up beyond its limit unseen. */
 TEST_F(ctx, kept_pages_count)
 {
-	struct wxpool_info info;
+	uint64_t empty, full;
 	struct child c;
-	uint64_t limit;
-	char *x;
 
-	ASSERT_EQ(0, wx_info(self->fd, &info));
-	limit = info.context_limit / wx_page_size;
-	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 16));
-	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 16, WXPOOL_PROT_X));
-	x = wx_view(self->fd, RX, 0, 16);
-	ASSERT_NE(MAP_FAILED, x);
+	ASSERT_EQ(0, wx_warm_up(self->fd));
+	empty = wx_stat(self->fd).charged;
+	ASSERT_NE(MAP_FAILED, wx_view(self->fd, RX, 0, 16));
+	ASSERT_EQ(0, wx_make_pages(self->fd, POOL, 0, 16, 1));
+	full = wx_stat(self->fd).charged;
+	EXPECT_LE(empty + PG(16), full);
 	ASSERT_GE(FORK(&c), 0);
 	if (!c.pid) {
 		child_waits(&c);
@@ -448,8 +444,9 @@ TEST_F(ctx, kept_pages_count)
 	}
 	EXPECT_EQ(0, wx_free(self->fd, POOL));
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 16);
-	EXPECT_EQ(-ENOSPC, wx_alloc(self->fd, POOL, 100, limit - 15));
+	EXPECT_EQ(full, wx_stat(self->fd).charged);
 	EXPECT_EQ(0, child_end(&c));
+	EXPECT_EQ(empty, wx_stat(self->fd).charged);
 }
 
 /*
@@ -491,30 +488,14 @@ TEST_F(ctx, children_in_turn)
 
 /* ------------------------------------------------------------ packed pages */
 
-#define AT(page, line)	((uint64_t)PG(page) + (line) * LINE)
-
-static bool runs(const char *p, uint32_t want)
-{
-	uint32_t val = 0;
-
-	return !try_exec(p, &val) && val == want;
-}
-
-#define EXPECT_CODE(p, want) do {					\
-	uint32_t _val = 0;						\
-									\
-	EXPECT_EQ(0, try_exec(p, &_val));				\
-	EXPECT_EQ((want), _val);					\
-} while (0)
-
 /*
- * A page that two pools share: the owner frees one's lines, and others come
- * there; a child of before sees none of that, one of after sees all of it.
+ * A page that two pools share: the owner frees one's lines, which stay as they are
+ * until the child is gone. Others can come beside them, for all to see.
  */
 TEST_F(packed, shared_page)
 {
-	struct child before, after;
 	struct wxpool_free arg;
+	struct child c;
 	int touched;
 
 	for (touched = 0; touched < 2; touched++) {
@@ -522,60 +503,106 @@ TEST_F(packed, shared_page)
 		ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
 		if (touched)
 			EXPECT_CODE(self->x, 10);
-		ASSERT_GE(FORK(&before), 0);
-		if (!before.pid) {
-			if (touched)
-				CHILD_CHECK(runs(self->x, 10));
-			wx_step(before.done[1]);
-			child_waits(&before);
+		ASSERT_GT(child_start(&c), -1);
+		if (!c.pid) {
+			child_waits(&c);
 			CHILD_CHECK(runs(self->x, 10));
 			CHILD_CHECK(runs(self->x + LINE, 20));
 			CHILD_CHECK(!memcmp(self->x, self->r, PG(1)));
-			wx_step(before.done[1]);
-			child_waits(&before);
+			child_says(&c, 1);
+			child_waits(&c);
 			CHILD_CHECK(runs(self->x, 10));
 			CHILD_CHECK(runs(self->x + LINE, 20));
-			/* What came there later is not for it. */
-			CHILD_CHECK(!runs(self->x + 2 * LINE, 40));
-			_exit(0);
-		}
-		close(before.done[1]);
-		ASSERT_EQ(0, wx_wait_step(before.done[0]));
-		ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
-		EXPECT_EQ(0, arg.nr_freed);
-		EXPECT_EQ(1, arg.nr_kept);
-		EXPECT_STAT(self->fd, 1, 0, 0, 1, 1);
-		EXPECT_PACKED(self->fd, 1, 1, 0);
-		/* At once a trap for the owner, by each of its views */
-		EXPECT_EQ(SIGTRAP, try_exec(self->x, NULL));
-		EXPECT_TRUE(wx_is_fill(self->r, LINE, WXPOOL_PROT_X));
-		EXPECT_CODE(self->x + LINE, 20);
-		wx_step(before.go[1]);
-		ASSERT_EQ(0, wx_wait_step(before.done[0]));
-
-		ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(0, 0), 30));
-		ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(0, 2), 40));
-		EXPECT_CODE(self->x, 30);
-		ASSERT_GE(FORK(&after), 0);
-		if (!after.pid) {
-			child_waits(&after);
-			CHILD_CHECK(runs(self->x, 30));
-			CHILD_CHECK(runs(self->x + LINE, 20));
 			CHILD_CHECK(runs(self->x + 2 * LINE, 40));
+			CHILD_CHECK(try_exec(self->x + 3 * LINE, NULL) == SIGTRAP);
 			_exit(0);
 		}
-		ASSERT_EQ(0, wx_free(self->fd, 2));
+		ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
+		EXPECT_EQ(0, arg.pages_freed);
+		EXPECT_EQ(0, arg.pages_kept);
+		EXPECT_EQ(1, arg.lines_kept);
+		EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+		EXPECT_PACKED(self->fd, 1, 1, 0);
+		EXPECT_KEPT_LINES(self->fd, 1);
+		EXPECT_POOL(self->fd, 1, WXPOOL_POOL_KEPT, 0, 1);
+		/* The exception: the owner could still run it. */
+		EXPECT_CODE(self->x, 10);
+		EXPECT_CODE(self->x + LINE, 20);
+		ASSERT_EQ(1, child_step(&c));
+
+		EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 3, AT(0, 0), 30));
+		EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 2, AT(0, 0), 30));
+		ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(0, 2), 40));
+		ASSERT_EQ(0, wx_free_out(self->fd, 2, &arg));
+		EXPECT_EQ(0, arg.pages_kept);
+		EXPECT_EQ(1, arg.lines_kept);
+		EXPECT_CODE(self->x + LINE, 20);
+		/* The pool is of after the fork: nothing is kept of it. */
+		ASSERT_EQ(0, wx_install_code(self->fd, 4, AT(0, 3), 50));
+		ASSERT_EQ(0, wx_free_out(self->fd, 4, &arg));
+		EXPECT_EQ(0, arg.lines_kept);
+		EXPECT_EQ(SIGTRAP, try_exec(self->x + 3 * LINE, NULL));
+		EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+		EXPECT_PACKED(self->fd, 1, 1, 0);
+		EXPECT_KEPT_LINES(self->fd, 2);
+
+		EXPECT_EQ(0, child_end(&c));
+		/* At once, without an operation */
+		EXPECT_EQ(SIGTRAP, try_exec(self->x, NULL));
 		EXPECT_EQ(SIGTRAP, try_exec(self->x + LINE, NULL));
-		EXPECT_CODE(self->x, 30);
-		EXPECT_EQ(0, child_end(&before));
-		EXPECT_EQ(0, child_end(&after));
+		EXPECT_TRUE(wx_is_fill(self->r, 2 * LINE, WXPOOL_PROT_X));
+		EXPECT_CODE(self->x + 2 * LINE, 40);
+		EXPECT_KEPT_LINES(self->fd, 0);
+		EXPECT_POOL(self->fd, 1, WXPOOL_POOL_GONE, 0, 0);
+		ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(0, 0), 30));
 		ASSERT_EQ(0, wx_free(self->fd, 3));
 		EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 		EXPECT_PACKED(self->fd, 0, 0, 0);
 	}
 }
 
-/* A page that ends is kept; the owner can install there again at once. */
+/* With its last live line, whoever's it was, a page is for heirs alone. */
+TEST_F(packed, last_live_line)
+{
+	struct wxpool_free arg;
+	struct child c;
+
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
+	ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
+	ASSERT_GT(child_start(&c), -1);
+	if (!c.pid) {
+		child_waits(&c);
+		CHILD_CHECK(runs(self->x, 10) && runs(self->x + LINE, 20));
+		_exit(0);
+	}
+	/* Two pools of after the fork, one of them with a page of its own */
+	ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(0, 2), 30));
+	ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(1, 0), 31));
+	ASSERT_EQ(0, wx_free(self->fd, 1));
+	ASSERT_EQ(0, wx_free(self->fd, 2));
+	EXPECT_STAT(self->fd, 1, 0, 0, 2, 0);
+	EXPECT_KEPT_LINES(self->fd, 2);
+	EXPECT_CODE(self->x, 10);
+	ASSERT_EQ(0, wx_free_out(self->fd, 3, &arg));
+	EXPECT_EQ(1, arg.pages_freed);
+	EXPECT_EQ(1, arg.pages_kept);
+	EXPECT_EQ(0, arg.lines_kept);
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 1);
+	EXPECT_PACKED(self->fd, 0, 0, 0);
+	EXPECT_KEPT_LINES(self->fd, 2);
+	EXPECT_EQ(SIGBUS, try_exec(self->x, NULL));
+	EXPECT_EQ(SIGBUS, try_read(self->r + 2 * LINE));
+	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 4, AT(0, 2), 40));
+	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 4, AT(0, 9), 40));
+	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, 4, 0, 1));
+	EXPECT_EQ(0, child_end(&c));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_KEPT_LINES(self->fd, 0);
+	EXPECT_EQ(SIGBUS, try_read(self->x));
+	EXPECT_EQ(0, wx_install_code(self->fd, 4, AT(0, 2), 40));
+}
+
+/* A page that ends is kept, and takes no more lines. */
 TEST_F(packed, page_that_ends)
 {
 	struct wxpool_free arg;
@@ -595,10 +622,12 @@ TEST_F(packed, page_that_ends)
 		_exit(0);
 	}
 	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
-	EXPECT_EQ(0, arg.nr_freed);
-	EXPECT_EQ(1, arg.nr_kept);
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_EQ(1, arg.pages_kept);
+	EXPECT_EQ(1, arg.lines_kept);
 	ASSERT_EQ(0, wx_free_out(self->fd, 2, &arg));
-	EXPECT_EQ(1, arg.nr_kept);
+	EXPECT_EQ(1, arg.pages_kept);
+	EXPECT_EQ(1, arg.lines_kept);
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
 	EXPECT_PACKED(self->fd, 0, 0, 0);
 	EXPECT_EQ(SIGBUS, try_exec(self->x + AT(0, 5), NULL));
@@ -608,72 +637,65 @@ TEST_F(packed, page_that_ends)
 	EXPECT_EQ(-ENOENT, wx_protect(self->fd, 1, 0, 1, WXPOOL_PROT_X));
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
 
-	/* In the other kind, too, and in full */
-	ASSERT_EQ(0, wx_install(self->fd, 1, AT(0, 5), src, 1, WXPOOL_PROT_R));
-	EXPECT_TRUE(wx_is_fill(self->r, 5 * LINE, WXPOOL_PROT_R));
-	EXPECT_EQ(src[0], self->r[5 * LINE]);
-	EXPECT_TRUE(wx_is_fill(self->r + 5 * LINE + 1, PG(1) - 5 * LINE - 1,
-			       WXPOOL_PROT_R));
-	EXPECT_EQ(SIGBUS, try_read(self->x));
-	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(1, 0), 11));
-	EXPECT_CODE(self->x + PG(1), 11);
-	EXPECT_STAT(self->fd, 1, 0, 1, 1, 2);
-	/* Made, ended and refused in front of what is kept */
-	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
-	EXPECT_EQ(2, arg.nr_freed);
-	EXPECT_EQ(0, arg.nr_kept);
-	EXPECT_EQ(-EFAULT, wx_install(self->fd, 1, AT(0, 5), NULL, 1,
-				      WXPOOL_PROT_X));
+	EXPECT_EQ(-EEXIST, wx_install(self->fd, 1, AT(0, 5), src, 1, WXPOOL_PROT_R));
+	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 1, AT(0, 0), 11));
+	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 1, AT(1, 1), 11));
+	EXPECT_EQ(-EEXIST, wx_install(self->fd, 1, AT(1, 1), src, 1, WXPOOL_PROT_R));
 	EXPECT_EQ(SIGBUS, try_read(self->r));
-	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, 1, 0, 1));
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
 	EXPECT_EQ(0, child_end(&c));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 	EXPECT_EQ(0, wx_alloc(self->fd, 1, 0, 2));
 	EXPECT_STAT(self->fd, 1, 2, 0, 0, 0);
 }
 
 /*
- * Several generations in the same place, each with a child of its own, which
- * end in each order.
+ * Several generations in a page, each with a child of its own, which end in each
+ * order: exactly what the others inherited stays.
  */
 TEST_F(packed, generations)
 {
-	const int orders[][3] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 0, 2 }, { 1, 2, 0 } };
+	const int orders[][3] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
 	struct child c[3];
 	unsigned int order;
-	int i;
+	bool gone[3];
+	int i, j;
 
-	for (order = 0; order < 4; order++) {
+	for (order = 0; order < 6; order++) {
 		ASSERT_EQ(0, wx_install_code(self->fd, 50, AT(0, 9), 99));
 		for (i = 0; i < 3; i++) {
-			/* Line 0 and all of page 1, which line 9 does not keep */
-			ASSERT_EQ(0, wx_install_code(self->fd, 1 + i, AT(0, 0), 10 + i));
-			ASSERT_EQ(0, wx_install_code(self->fd, 1 + i, AT(1, 0), 20 + i));
+			/* Line i and all of page 1 + i, which line 9 does not keep */
+			ASSERT_EQ(0, wx_install_code(self->fd, 1 + i, AT(0, i), 10 + i));
+			ASSERT_EQ(0, wx_install_code(self->fd, 1 + i, AT(1 + i, 0), 20 + i));
 			ASSERT_GE(FORK(&c[i]), 0);
 			if (!c[i].pid) {
 				child_waits(&c[i]);
-				CHILD_CHECK(runs(self->x, 10 + i));
-				CHILD_CHECK(runs(self->x + PG(1), 20 + i));
+				CHILD_CHECK(runs(self->x + AT(0, i), 10 + i));
+				CHILD_CHECK(runs(self->x + PG(1 + i), 20 + i));
 				CHILD_CHECK(runs(self->x + AT(0, 9), 99));
+				if (i)
+					CHILD_CHECK(try_exec(self->x + PG(i), NULL) == SIGBUS);
 				_exit(0);
 			}
 			ASSERT_EQ(0, wx_free(self->fd, 1 + i));
-			EXPECT_EQ(SIGTRAP, try_exec(self->x, NULL));
-			EXPECT_EQ(SIGBUS, try_exec(self->x + PG(1), NULL));
+			EXPECT_CODE(self->x + AT(0, i), 10 + i);
+			EXPECT_EQ(SIGBUS, try_exec(self->x + PG(1 + i), NULL));
+			gone[i] = false;
 		}
-		EXPECT_STAT(self->fd, 1, 0, 0, 1, 6);
-		ASSERT_EQ(0, wx_install_code(self->fd, 4, AT(0, 0), 13));
-		ASSERT_EQ(0, wx_install_code(self->fd, 4, AT(1, 0), 23));
+		EXPECT_STAT(self->fd, 1, 0, 0, 1, 3);
+		EXPECT_KEPT_LINES(self->fd, 6);
 		for (i = 0; i < 3; i++) {
 			EXPECT_EQ(0, child_end(&c[orders[order][i]]));
-			/* An operation, which may take back what nobody shows */
-			EXPECT_EQ(-EEXIST, wx_alloc(self->fd, 4, 1, 1));
-			EXPECT_CODE(self->x, 13);
-			EXPECT_CODE(self->x + PG(1), 23);
+			gone[orders[order][i]] = true;
+			EXPECT_STAT(self->fd, 1, 0, 0, 1, 2 - i);
+			EXPECT_KEPT_LINES(self->fd, 2 * (2 - i));
+			for (j = 0; j < 3; j++)
+				EXPECT_EQ(gone[j] ? SIGTRAP : 0,
+					  try_exec(self->x + AT(0, j), NULL));
 			EXPECT_CODE(self->x + AT(0, 9), 99);
 		}
-		EXPECT_STAT(self->fd, 2, 0, 0, 2, 0);
-		ASSERT_EQ(0, wx_free(self->fd, 4));
 		ASSERT_EQ(0, wx_free(self->fd, 50));
 		EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 		EXPECT_PACKED(self->fd, 0, 0, 0);
@@ -686,6 +708,7 @@ TEST_F(packed, grandchild)
 	pid_t pid;
 	char ok;
 
+	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
 	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
 	ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
 	ASSERT_GE(FORK(&c), 0);
@@ -700,25 +723,22 @@ TEST_F(packed, grandchild)
 		ok = runs(self->x, 10) && runs(self->x + LINE, 20);
 		CHILD_CHECK(write(c.done[1], &ok, 1) == 1);
 		child_waits(&c);
-		close(c.done[1]);
 		_exit(0);
 	}
 	ASSERT_EQ(0, wx_wait(c.pid));
 	close(c.done[1]);
 	ASSERT_EQ(0, wx_free(self->fd, 1));
-	ASSERT_EQ(0, wx_install_code(self->fd, 3, AT(0, 0), 30));
-	EXPECT_STAT(self->fd, 2, 0, 0, 1, 1);
+	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 3, AT(0, 0), 30));
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+	EXPECT_KEPT_LINES(self->fd, 1);
 	wx_step(c.go[1]);
 	ASSERT_EQ(1, read(c.done[0], &ok, 1));
 	EXPECT_EQ(1, ok);
-	EXPECT_CODE(self->x, 30);
 	wx_step(c.go[1]);
-	EXPECT_EQ(0, read(c.done[0], &ok, 1));
-	/* The pipe ends before the address space does, or after. */
-	while (wx_stat(self->fd).kept) {
-		wx_alloc(self->fd, 1, 0, 1);
-		usleep(1000);
-	}
+	EXPECT_EQ(0, wx_wait(-1));
+	EXPECT_KEPT_LINES(self->fd, 0);
+	EXPECT_EQ(SIGTRAP, try_exec(self->x, NULL));
+	EXPECT_EQ(0, wx_install_code(self->fd, 3, AT(0, 0), 30));
 	EXPECT_CODE(self->x, 30);
 	EXPECT_CODE(self->x + LINE, 20);
 }
@@ -730,48 +750,47 @@ TEST_F(packed, nothing_to_keep)
 	struct child c;
 
 	/* A page of after the fork, in a view of before: seen, as by any holder */
-	ASSERT_GE(FORK(&c), 0);
+	ASSERT_GT(child_start(&c), -1);
 	if (!c.pid) {
 		child_waits(&c);
 		CHILD_CHECK(runs(self->x, 10));
-		wx_step(c.done[1]);
+		child_says(&c, 1);
 		child_waits(&c);
 		CHILD_CHECK(try_exec(self->x, NULL) == SIGTRAP);
 		CHILD_CHECK(runs(self->x + LINE, 20));
 		_exit(0);
 	}
-	close(c.done[1]);
 	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
 	ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
-	wx_step(c.go[1]);
-	ASSERT_EQ(0, wx_wait_step(c.done[0]));
+	ASSERT_EQ(1, child_step(&c));
 	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(0, arg.pages_kept);
+	EXPECT_EQ(0, arg.lines_kept);
+	EXPECT_EQ(SIGTRAP, try_exec(self->x, NULL));
 	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
 	EXPECT_EQ(0, child_end(&c));
 
 	/* A child that unmaps its views, and lives on */
 	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
-	ASSERT_GE(FORK(&c), 0);
+	ASSERT_GT(child_start(&c), -1);
 	if (!c.pid) {
 		CHILD_CHECK(runs(self->x, 10));
 		child_waits(&c);
 		munmap(self->x, PG(WIN_PAGES));
 		munmap(self->r, PG(WIN_PAGES));
-		wx_step(c.done[1]);
+		child_says(&c, 1);
 		child_waits(&c);
 		_exit(0);
 	}
-	close(c.done[1]);
 	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
-	EXPECT_EQ(1, arg.nr_kept);
-	wx_step(c.go[1]);
-	ASSERT_EQ(0, wx_wait_step(c.done[0]));
-	/* With the next operation the kept page goes back. */
+	EXPECT_EQ(1, arg.lines_kept);
+	EXPECT_CODE(self->x, 10);
+	ASSERT_EQ(1, child_step(&c));
+	EXPECT_EQ(SIGTRAP, try_exec(self->x, NULL));
 	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 11));
 	EXPECT_STAT(self->fd, 2, 0, 0, 1, 0);
 	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(0, arg.lines_kept);
 	EXPECT_CODE(self->x + LINE, 20);
 	EXPECT_EQ(0, child_end(&c));
 }
@@ -797,19 +816,130 @@ TEST_F(packed, many_pages)
 		_exit(0);
 	}
 	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
-	EXPECT_EQ(0, arg.nr_freed);
-	EXPECT_EQ(nr, arg.nr_kept);
-	EXPECT_STAT(self->fd, 1, 0, 0, (long)nr, (long)nr);
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
+	EXPECT_EQ(nr, arg.lines_kept);
+	EXPECT_STAT(self->fd, 1, 0, 0, (long)nr, 0);
 	EXPECT_PACKED(self->fd, (long)nr, (long)nr, 0);
-	for (i = 0; i < nr; i++) {
-		EXPECT_EQ(SIGTRAP, try_exec(self->x + AT(i, 0), NULL));
+	for (i = 0; i < nr; i++)
 		EXPECT_CODE(self->x + AT(i, 30), 501 + 2 * i);
-	}
 	ASSERT_EQ(0, wx_free_out(self->fd, 2, &arg));
-	EXPECT_EQ(nr, arg.nr_freed);
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_EQ(nr, arg.pages_kept);
+	EXPECT_EQ(nr, arg.lines_kept);
+	for (i = 0; i < nr; i++)
+		EXPECT_EQ(SIGBUS, try_exec(self->x + AT(i, 0), NULL));
 	EXPECT_EQ(0, child_end(&c));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_KEPT_LINES(self->fd, 0);
 	EXPECT_EQ(0, wx_alloc(self->fd, 1, 0, nr));
 	EXPECT_STAT(self->fd, 1, (long)nr, 0, 0, 0);
+}
+
+/* ----------------------------------------------------------------- REVOKE */
+
+/* Nothing of a pool stays, in pages of its own nor in others', for nobody. */
+TEST_F(packed, revoke)
+{
+	uint32_t pools[] = { 1, 3 };
+	struct wxpool_free arg;
+	struct child c;
+
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
+	ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(1, 0), 11));
+	ASSERT_EQ(0, wx_make_code(self->fd, 1, 2, 12));
+	ASSERT_EQ(0, wx_make_code(self->fd, 3, 3, 30));
+	ASSERT_GT(child_start(&c), -1);
+	if (!c.pid) {
+		child_waits(&c);
+		CHILD_CHECK(runs(self->x, 10) && runs(self->x + PG(1), 11));
+		CHILD_CHECK(runs(self->x + PG(2), 12) && runs(self->x + PG(3), 30));
+		child_says(&c, 1);
+		child_waits(&c);
+		CHILD_CHECK(try_exec(self->x, NULL) == SIGTRAP);
+		CHILD_CHECK(runs(self->x + LINE, 20));
+		CHILD_CHECK(try_exec(self->x + PG(1), NULL) == SIGBUS);
+		CHILD_CHECK(try_exec(self->x + PG(2), NULL) == SIGBUS);
+		CHILD_CHECK(try_read(self->r + PG(3)) == SIGBUS);
+		_exit(0);
+	}
+	ASSERT_EQ(1, child_step(&c));
+	ASSERT_EQ(0, wx_free_vec(self->fd, pools, 2, WXPOOL_FREE_REVOKE, &arg));
+	EXPECT_EQ(3, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
+	EXPECT_EQ(0, arg.lines_kept);
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+	EXPECT_KEPT_LINES(self->fd, 0);
+	EXPECT_EQ(SIGTRAP, try_exec(self->x, NULL));
+	EXPECT_CODE(self->x + LINE, 20);
+	EXPECT_EQ(0, wx_alloc(self->fd, 4, 1, 3));
+	EXPECT_EQ(0, child_end(&c));
+}
+
+/* What is kept already goes with all the rest, and with nothing less. */
+TEST_F(packed, revoke_what_is_kept)
+{
+	struct wxpool_free arg;
+	struct child c;
+
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
+	ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
+	ASSERT_EQ(0, wx_make_pages(self->fd, 1, 1, 4, 11));
+	ASSERT_GT(child_start(&c), -1);
+	if (!c.pid) {
+		child_waits(&c);
+		CHILD_CHECK(runs(self->x, 10) && runs_pages(self->x + PG(1), 4, 11));
+		child_says(&c, 1);
+		child_waits(&c);
+		CHILD_CHECK(!readable_pages(self->x, 8));
+		_exit(0);
+	}
+	ASSERT_EQ(0, wx_free(self->fd, 1));
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 4);
+	EXPECT_EQ(-ENOENT, wx_revoke(self->fd, 1));
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(6, 0), 16));
+	EXPECT_EQ(0, wx_revoke(self->fd, 1));
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 4);
+	EXPECT_KEPT_LINES(self->fd, 1);
+	ASSERT_EQ(1, child_step(&c));
+	ASSERT_EQ(0, wx_free_vec(self->fd, NULL, 0, WXPOOL_FREE_ALL | WXPOOL_FREE_REVOKE,
+				 &arg));
+	EXPECT_EQ(5, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
+	EXPECT_EQ(0, arg.lines_kept);
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_KEPT_LINES(self->fd, 0);
+	EXPECT_EQ(0, wx_alloc(self->fd, 1, 0, 8));
+	EXPECT_EQ(0, wx_free(self->fd, 1));
+	EXPECT_EQ(0, child_end(&c));
+}
+
+/* FREE of all leaves heirs theirs. */
+TEST_F(packed, free_all)
+{
+	struct wxpool_free arg;
+	struct child c;
+
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 0), 10));
+	ASSERT_EQ(0, wx_install_code(self->fd, 2, AT(0, 1), 20));
+	ASSERT_EQ(0, wx_make_pages(self->fd, 3, 1, 2, 30));
+	ASSERT_GT(child_start(&c), -1);
+	if (!c.pid) {
+		child_waits(&c);
+		CHILD_CHECK(runs(self->x, 10) && runs(self->x + LINE, 20));
+		CHILD_CHECK(runs_pages(self->x + PG(1), 2, 30));
+		_exit(0);
+	}
+	ASSERT_EQ(0, wx_make_pages(self->fd, 4, 3, 2, 40));
+	ASSERT_EQ(0, wx_free_vec(self->fd, NULL, 0, WXPOOL_FREE_ALL, &arg));
+	EXPECT_EQ(2, arg.pages_freed);
+	EXPECT_EQ(3, arg.pages_kept);
+	EXPECT_EQ(2, arg.lines_kept);
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 3);
+	EXPECT_EQ(SIGBUS, try_exec(self->x, NULL));
+	EXPECT_EQ(0, child_end(&c));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 }
 
 /* The owner is an address space: whoever shares it is the owner, too. */

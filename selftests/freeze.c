@@ -13,7 +13,7 @@
 
 #define AT(page, line)	((uint64_t)PG(page) + (line) * LINE)
 
-/* Pages 0 to 2: OPEN, sealed R, sealed X; 3: packed X; 4: packed R */
+/* Pages 0 to 2: OPEN, sealed R, sealed X; 3 to 5: packed X, R, XO */
 static int populate(int fd)
 {
 	return wx_alloc(fd, POOL, 0, 3) ||
@@ -21,19 +21,19 @@ static int populate(int fd)
 	       wx_protect(fd, POOL, 2, 1, WXPOOL_PROT_X) ||
 	       wx_install_code(fd, POOL, AT(3, 0), 60) ||
 	       wx_install_code(fd, OTHER, AT(3, 1), 61) ||
-	       wx_install(fd, OTHER, AT(4, 0), "data", 4, WXPOOL_PROT_R);
+	       wx_install(fd, OTHER, AT(4, 0), "data", 4, WXPOOL_PROT_R) ||
+	       wx_install(fd, OTHER, AT(5, 0), "code", 4, WXPOOL_PROT_XO);
 }
 
 /* Each operation that makes something, in each way that would work */
 #define EXPECT_FROZEN() do {						\
 	struct wx_stat _st = wx_stat(self->fd);				\
-	uint32_t _pool;							\
+	uint32_t _pool, _prot;						\
 	size_t _page;							\
 									\
+	EXPECT_EQ(1, wx_pool_info(self->fd, 0).frozen);			\
 	for (_pool = POOL; _pool <= 3; _pool++) {			\
 		EXPECT_EQ(-EROFS, wx_alloc(self->fd, _pool, 20, 1));	\
-		EXPECT_EQ(-EROFS, wx_alloc_at(self->fd, _pool, 20, 1,	\
-					      self->r + PG(20)));	\
 		for (_page = 0; _page < 8; _page++)			\
 			EXPECT_EQ(-EROFS,				\
 				  wx_install_code(self->fd, _pool,	\
@@ -41,17 +41,17 @@ static int populate(int fd)
 	}								\
 	EXPECT_EQ(-EROFS, wx_install(self->fd, POOL, AT(4, 9), "x", 1,	\
 				     WXPOOL_PROT_R));			\
-	EXPECT_EQ(-EROFS, wx_protect(self->fd, POOL, 0, 1,		\
-				     WXPOOL_PROT_R));			\
-	EXPECT_EQ(-EROFS, wx_protect_at(self->fd, POOL, 0, 1,		\
-					WXPOOL_PROT_X, self->x));	\
+	for (_prot = WXPOOL_PROT_R; _prot <= WXPOOL_PROT_XO; _prot++)	\
+		EXPECT_EQ(-EROFS,					\
+			  wx_protect(self->fd, POOL, 0, 1, _prot));	\
 	EXPECT_SAME_STAT(self->fd, _st);				\
 	EXPECT_EQ(SIGBUS, try_read(self->r + PG(20)));			\
 } while (0)
 
 TEST_F(packed, one_way)
 {
-	struct wxpool_range huge = wx_bytes(8 << 20, "x", 1, WXPOOL_PROT_X);
+	struct wxpool_install_range block = wx_bytes(8 << 20, "x", 1,
+						     WXPOOL_PROT_X);
 	struct wxpool_free arg;
 	struct wxpool_info info;
 	char *w, *x, *r;
@@ -61,13 +61,14 @@ TEST_F(packed, one_way)
 	w = wx_view(self->fd, RW, 0, 5);
 	ASSERT_NE(MAP_FAILED, w);
 	EXPECT_EQ(0, try_write(w, 7));
-	EXPECT_STAT(self->fd, 2, 1, 2, 2, 0);
+	EXPECT_STAT_XO(self->fd, 2, 1, 2, 2, 1, 0);
+	EXPECT_EQ(0, wx_pool_info(self->fd, 0).frozen);
 	ASSERT_EQ(0, wx_freeze(self->fd));
-	EXPECT_STAT(self->fd, 2, 1, 2, 2, 0);
-	EXPECT_PACKED(self->fd, 2, 3, 0);
+	EXPECT_STAT_XO(self->fd, 2, 1, 2, 2, 1, 0);
+	EXPECT_PACKED(self->fd, 3, 4, 0);
 	EXPECT_FROZEN();
-	EXPECT_EQ(-EROFS, wx_install_flags(self->fd, POOL, &huge, 1,
-					   WXPOOL_INSTALL_HUGE));
+	EXPECT_EQ(-EROFS, wx_install_flags(self->fd, POOL, &block, 1,
+					   WXPOOL_INSTALL_BLOCKS));
 	/* Twice is once. */
 	EXPECT_EQ(0, wx_freeze(self->fd));
 	EXPECT_FROZEN();
@@ -93,12 +94,12 @@ TEST_F(packed, one_way)
 	/* And freed, which unfreezes nothing. */
 	EXPECT_EQ(-ENOENT, wx_free(self->fd, 3));
 	EXPECT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(3, arg.nr_freed);
+	EXPECT_EQ(3, arg.pages_freed);
 	EXPECT_EQ(SIGTRAP, try_exec(x + AT(3, 0), NULL));
 	EXPECT_EQ(0, try_exec(x + AT(3, 1), NULL));
 	EXPECT_FROZEN();
 	EXPECT_EQ(0, wx_free_out(self->fd, OTHER, &arg));
-	EXPECT_EQ(2, arg.nr_freed);
+	EXPECT_EQ(3, arg.pages_freed);
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 	EXPECT_PACKED(self->fd, 0, 0, 0);
 	EXPECT_FROZEN();
@@ -112,6 +113,30 @@ TEST_F(packed, freeze_of_nothing)
 	EXPECT_EQ(SIGBUS, try_read(self->x));
 }
 
+/* FREE in each of its forms */
+TEST_F(packed, free_of_all)
+{
+	const uint32_t pools[] = { OTHER, POOL };
+	uint32_t flags;
+	int fd;
+
+	for (flags = 0; flags <= WXPOOL_FREE_REVOKE; flags += WXPOOL_FREE_REVOKE) {
+		fd = wx_open();
+		ASSERT_GE(fd, 0);
+		ASSERT_EQ(0, populate(fd));
+		ASSERT_EQ(0, wx_freeze(fd));
+		EXPECT_EQ(0, wx_free_all(fd, flags));
+		EXPECT_STAT(fd, 0, 0, 0, 0, 0);
+		EXPECT_EQ(0, wx_free_all(fd, flags));
+		EXPECT_EQ(-EROFS, wx_alloc(fd, POOL, 0, 1));
+	}
+	ASSERT_EQ(0, populate(self->fd));
+	ASSERT_EQ(0, wx_freeze(self->fd));
+	EXPECT_EQ(0, wx_free_many(self->fd, pools, 2));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_FROZEN();
+}
+
 TEST_F(packed, malformed)
 {
 	struct wxpool_freeze arg = { .size = sizeof(arg) };
@@ -121,6 +146,7 @@ TEST_F(packed, malformed)
 		arg.flags = 1U << i;
 		EXPECT_EQ(-EINVAL, wx_ioctl(self->fd, WXPOOL_IOC_FREEZE, &arg));
 	}
+	EXPECT_EQ(0, wx_pool_info(self->fd, 0).frozen);
 	EXPECT_EQ(0, populate(self->fd));
 }
 
@@ -165,7 +191,10 @@ TEST_F(packed, not_the_owner)
 	EXPECT_EQ(0, wx_wait(pid));
 }
 
-/* With a child that inherited: the owner frees lines, the child runs them. */
+/*
+ * With a child that inherited: what the owner frees stays for the child, and the
+ * line that shares its page with another pool's for the owner, until it ends.
+ */
 TEST_F(packed, free_with_a_child)
 {
 	struct wxpool_free arg;
@@ -186,11 +215,19 @@ TEST_F(packed, free_with_a_child)
 		_exit(0);
 	}
 	EXPECT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(SIGTRAP, try_exec(self->x + AT(3, 0), NULL));
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_EQ(3, arg.pages_kept);
+	EXPECT_EQ(1, arg.lines_kept);
+	EXPECT_EQ(SIGBUS, try_read(self->r + PG(2)));
+	EXPECT_EQ(0, try_exec(self->x + AT(3, 0), &val));
+	EXPECT_EQ(60, val);
 	EXPECT_EQ(0, try_exec(self->x + AT(3, 1), NULL));
 	EXPECT_FROZEN();
 	close(go[1]);
 	EXPECT_EQ(0, wx_wait(pid));
+	EXPECT_EQ(SIGTRAP, try_exec(self->x + AT(3, 0), NULL));
+	EXPECT_EQ(0, try_exec(self->x + AT(3, 1), NULL));
+	EXPECT_FROZEN();
 	EXPECT_EQ(0, wx_free(self->fd, OTHER));
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 }

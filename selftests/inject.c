@@ -6,7 +6,8 @@
  *
  * The kernel's fault injection does it (Documentation/fault-injection), so most
  * of this needs a kernel that was built for it. Copies from the user of which
- * it does not know fail by memory that cannot be read, on any kernel.
+ * it does not know, as those of structures of the usual size, fail by memory that
+ * cannot be read, on any kernel.
  *
  * Each loop runs in a process of its own, and all of these in a memory cgroup:
  * when they have ended, no page may be charged there.
@@ -16,18 +17,21 @@
 #include <dirent.h>
 #include <limits.h>
 #include <sys/mount.h>
+#if __has_include("sys/rseq.h")
+#include <sys/rseq.h>
+#endif
 
 #include "wxpool_group.h"
 #include "wxpool_uring.h"
 #include "wxpool_util.h"
 
 #define DEBUGFS		"/sys/kernel/debug/"
-#define CONTEXT_PARAM	WX_PARAM_DIR "max_pages_per_context"
-#define USER_PARAM	WX_PARAM_DIR "max_pages_per_user"
+#define CONTEXT_PARAM	WX_PARAM_DIR "max_bytes_per_context"
+#define USER_PARAM	WX_PARAM_DIR "max_bytes_per_user"
 
-/* Offsets in pages: what tests look at, a window of huge size, far away */
+/* Offsets in pages: what tests look at, a block, far away */
 #define NEAR		32
-#define HUGE		512
+#define BLOCK		512
 #define VIEW		1024
 #define FAR		4096
 
@@ -170,19 +174,29 @@ static bool disarm(struct injection *in)
 struct scene {
 	int fd;
 	char *w, *r, *x;		/* views of VIEW pages */
-	char *win;			/* addresses for views in place */
 	unsigned long cmd;
-	void *arg;
 	union {
-		struct wxpool_info info;
-		struct wxpool_vec vec;
-		struct wxpool_free free;
 		struct {
-			struct wxpool_freeze freeze;
-			uint64_t tail;
+			uint32_t size, pool;
+			uint64_t context;
+			uint64_t vector;
+			uint32_t nr;
 		};
+		struct wxpool_info info;
+		struct wxpool_alloc alloc;
+		struct wxpool_protect protect;
+		struct wxpool_install install;
+		struct wxpool_free free;
+		struct wxpool_freeze freeze;
+		char bytes[256];
 	};
-	struct wxpool_range r_[100];
+	union {
+		struct wxpool_alloc_range alloc_r[100];
+		struct wxpool_protect_range protect_r[100];
+		struct wxpool_install_range install_r[100];
+		uint32_t pools[100];
+	};
+	size_t element;			/* size of one, 0 without a vector */
 	pid_t child;
 	int ask, answer;		/* to and from the child */
 };
@@ -192,7 +206,7 @@ static char *source;
 
 static size_t look_page(unsigned int i)
 {
-	static const size_t far[] = { HUGE, HUGE + 1, VIEW - 1 };
+	static const size_t far[] = { BLOCK, BLOCK + 1, VIEW - 1 };
 
 	return i < NEAR ? i : far[i - NEAR];
 }
@@ -231,31 +245,7 @@ struct snap {
 	struct wx_stat st;
 	uint64_t looks[3][LOOKS];
 	uint64_t child;
-	int prot[NEAR];
 };
-
-/* The protections in the window, in one look at the mappings */
-static void take_prots(struct scene *s, int *prot)
-{
-	unsigned long start, end, win = (uintptr_t)s->win, i;
-	FILE *f = fopen("/proc/self/maps", "r");
-	char line[512], perms[5];
-
-	CHILD_CHECK(f);
-	for (i = 0; i < NEAR; i++)
-		prot[i] = -1;
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx %4s", &start, &end, perms) != 3 ||
-		    start >= win + PG(NEAR))
-			break;
-		for (i = 0; i < NEAR; i++)
-			if (start <= win + PG(i) && end > win + PG(i))
-				prot[i] = (perms[0] == 'r' ? PROT_READ : 0) |
-					  (perms[1] == 'w' ? PROT_WRITE : 0) |
-					  (perms[2] == 'x' ? PROT_EXEC : 0);
-	}
-	fclose(f);
-}
 
 static void take(struct scene *s, struct snap *snap)
 {
@@ -264,10 +254,11 @@ static void take(struct scene *s, struct snap *snap)
 
 	memset(snap, 0, sizeof(*snap));
 	snap->st = wx_stat(s->fd);
+	/* What is kept for the next time is nobody's business. */
+	memset(&snap->st.idle, 0, sizeof(snap->st) - offsetof(struct wx_stat, idle));
 	for (v = 0; v < 3; v++)
 		for (i = 0; i < LOOKS; i++)
 			snap->looks[v][i] = page_digest(views[v] + PG(look_page(i)));
-	take_prots(s, snap->prot);
 	if (s->child) {
 		CHILD_CHECK(!wx_step(s->ask));
 		CHILD_CHECK(read(s->answer, &snap->child, 8) == 8);
@@ -279,21 +270,15 @@ static bool same(const struct snap *a, const struct snap *b)
 	return !memcmp(a, b, sizeof(*a));
 }
 
-/* But for what is mapped where */
-static bool same_pages(const struct snap *a, const struct snap *b)
-{
-	return !memcmp(a, b, offsetof(struct snap, prot));
-}
-
 static void differ(const struct snap *a, const struct snap *b)
 {
 	unsigned int i, v;
 
-	printf("# pools %ld %ld open %ld %ld read %ld %ld exec %ld %ld kept %ld %ld packed %ld %ld lines %ld %ld child %d\n",
+	printf("# pools %ld %ld open %ld %ld read %ld %ld exec %ld %ld xo %ld %ld kept %ld %ld packed %ld %ld lines %ld %ld kept %ld %ld child %d\n",
 	       a->st.pools, b->st.pools, a->st.open, b->st.open, a->st.read,
-	       b->st.read, a->st.exec, b->st.exec, a->st.kept, b->st.kept,
-	       a->st.packed, b->st.packed, a->st.lines, b->st.lines,
-	       a->child != b->child);
+	       b->st.read, a->st.exec, b->st.exec, a->st.exec_only, b->st.exec_only,
+	       a->st.kept, b->st.kept, a->st.packed, b->st.packed, a->st.lines,
+	       b->st.lines, a->st.kept_lines, b->st.kept_lines, a->child != b->child);
 	for (v = 0; v < 3; v++)
 		for (i = 0; i < LOOKS; i++)
 			if (a->looks[v][i] != b->looks[v][i])
@@ -301,9 +286,6 @@ static void differ(const struct snap *a, const struct snap *b)
 				       look_page(i),
 				       (unsigned long long)a->looks[v][i],
 				       (unsigned long long)b->looks[v][i]);
-	for (i = 0; i < NEAR; i++)
-		if (a->prot[i] != b->prot[i])
-			printf("# mapping %u: %d %d\n", i, a->prot[i], b->prot[i]);
 	fflush(stdout);
 }
 
@@ -354,10 +336,8 @@ static void scene_begin(struct scene *s)
 	s->w = wx_view(s->fd, RW, 0, VIEW);
 	s->r = wx_view(s->fd, PROT_READ, 0, VIEW);
 	s->x = wx_view(s->fd, RX, 0, VIEW);
-	s->win = mmap(NULL, PG(NEAR), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-		      -1, 0);
 	CHILD_CHECK(s->w != MAP_FAILED && s->r != MAP_FAILED);
-	CHILD_CHECK(s->x != MAP_FAILED && s->win != MAP_FAILED);
+	CHILD_CHECK(s->x != MAP_FAILED);
 	CHILD_CHECK(!wx_alloc(s->fd, 1, 0, 2));
 	wx_pattern(s->w, PG(1), 1);
 	CHILD_CHECK(!wx_alloc(s->fd, 2, 2, 2));
@@ -382,7 +362,6 @@ static void scene_end(struct scene *s)
 	munmap(s->w, PG(VIEW));
 	munmap(s->r, PG(VIEW));
 	munmap(s->x, PG(VIEW));
-	munmap(s->win, PG(NEAR));
 	close(s->fd);
 }
 
@@ -391,166 +370,281 @@ static void scene_end(struct scene *s)
 /* A pool that no other operation has touched */
 #define POOL	9
 
-static void vec_op(struct scene *s, unsigned long cmd, uint32_t nr)
+static void *vector(struct scene *s, unsigned long cmd, size_t element, uint32_t nr)
 {
 	s->cmd = cmd;
-	s->vec = (struct wxpool_vec) {
-		.size = sizeof(s->vec), .pool = POOL,
-		.ranges = (uintptr_t)s->r_, .nr_ranges = nr,
-	};
-	s->arg = &s->vec;
+	memset(s->bytes, 0, sizeof(s->bytes));
+	s->size = cmd == WXPOOL_IOC_FREE ? sizeof(s->free) : sizeof(s->alloc);
+	s->pool = cmd == WXPOOL_IOC_FREE ? 0 : POOL;
+	s->vector = (uintptr_t)s->pools;
+	s->nr = nr;
+	s->element = element;
+	return s->pools;
+}
+
+static struct wxpool_alloc_range *alloc_op(struct scene *s, uint32_t nr)
+{
+	return vector(s, WXPOOL_IOC_ALLOC, sizeof(s->alloc_r[0]), nr);
+}
+
+static struct wxpool_protect_range *protect_op(struct scene *s, uint32_t nr)
+{
+	return vector(s, WXPOOL_IOC_PROTECT, sizeof(s->protect_r[0]), nr);
+}
+
+static struct wxpool_install_range *install_op(struct scene *s, uint32_t nr)
+{
+	return vector(s, WXPOOL_IOC_INSTALL, sizeof(s->install_r[0]), nr);
 }
 
 static void op_info(struct scene *s)
 {
 	s->cmd = WXPOOL_IOC_INFO;
-	s->info.size = sizeof(s->info);
-	s->arg = &s->info;
+	s->info = (struct wxpool_info) { .size = sizeof(s->info), .pool = 3 };
 }
 
 static void op_alloc(struct scene *s)
 {
-	s->r_[0] = wx_range(8, 2, 0, NULL);
-	s->r_[1] = wx_range(11, 1, 0, NULL);
-	s->r_[2] = wx_range(13, 3, 0, NULL);
-	vec_op(s, WXPOOL_IOC_ALLOC, 3);
+	struct wxpool_alloc_range *r = alloc_op(s, 3);
+
+	r[0] = wx_alloc_range(8, 2);
+	r[1] = wx_alloc_range(11, 1);
+	r[2] = wx_alloc_range(13, 3);
 }
 
 static void op_alloc_many(struct scene *s)
 {
+	struct wxpool_alloc_range *r = alloc_op(s, 12);
 	unsigned int i;
 
 	for (i = 0; i < 12; i++)
-		s->r_[i] = wx_range(30 - 2 * i, 1, 0, NULL);
-	vec_op(s, WXPOOL_IOC_ALLOC, 12);
+		r[i] = wx_alloc_range(30 - 2 * i, 1);
 }
 
-static void op_alloc_mapped(struct scene *s)
+/* Where the module has nothing yet, and tables for it may be made */
+static void op_alloc_far(struct scene *s)
 {
-	s->r_[0] = wx_range(8, 2, 0, s->win + PG(8));
-	s->r_[1] = wx_range(11, 1, 0, s->win + PG(20));
-	vec_op(s, WXPOOL_IOC_ALLOC, 2);
+	struct wxpool_alloc_range *r = alloc_op(s, 3);
+
+	r[0] = wx_alloc_range(8, 1);
+	r[1] = wx_alloc_range(FAR * 8, 1);
+	r[2] = wx_alloc_range(FAR * 4096, 1);
 }
 
 static void op_protect(struct scene *s)
 {
-	CHILD_CHECK(!wx_alloc(s->fd, POOL, 8, 4));
-	wx_pattern(s->w + PG(8), PG(4), 8);
-	s->r_[0] = wx_range(8, 2, WXPOOL_PROT_X, NULL);
-	s->r_[1] = wx_range(11, 1, WXPOOL_PROT_R, NULL);
-	vec_op(s, WXPOOL_IOC_PROTECT, 2);
+	struct wxpool_protect_range *r = protect_op(s, 3);
+
+	CHILD_CHECK(!wx_alloc(s->fd, POOL, 8, 5));
+	wx_pattern(s->w + PG(8), PG(5), 8);
+	r[0] = wx_protect_range(8, 2, WXPOOL_PROT_X);
+	r[1] = wx_protect_range(11, 1, WXPOOL_PROT_R);
+	r[2] = wx_protect_range(12, 1, WXPOOL_PROT_XO);
 }
 
 static void op_protect_many(struct scene *s)
 {
+	struct wxpool_protect_range *r = protect_op(s, 80);
 	unsigned int i;
 
-	CHILD_CHECK(!wx_alloc(s->fd, POOL, 8, 12));
+	CHILD_CHECK(!wx_alloc(s->fd, POOL, 8, 160));
 	wx_pattern(s->w + PG(8), PG(12), 8);
-	for (i = 0; i < 6; i++)
-		s->r_[i] = wx_range(18 - 2 * i, 1, 1 + i % 2, NULL);
-	vec_op(s, WXPOOL_IOC_PROTECT, 6);
-}
-
-static void op_protect_mapped(struct scene *s)
-{
-	CHILD_CHECK(!wx_alloc_at(s->fd, POOL, 8, 4, s->win + PG(8)));
-	wx_pattern(s->win + PG(8), PG(4), 8);
-	s->r_[0] = wx_range(8, 2, WXPOOL_PROT_X, s->win + PG(8));
-	s->r_[1] = wx_range(11, 1, WXPOOL_PROT_R, s->win + PG(11));
-	vec_op(s, WXPOOL_IOC_PROTECT, 2);
+	for (i = 0; i < 80; i++)
+		r[i] = wx_protect_range(166 - 2 * i, 1, 1 + i % 3);
 }
 
 static void free_op(struct scene *s, uint32_t pool)
 {
-	s->cmd = WXPOOL_IOC_FREE;
-	s->free = (struct wxpool_free) { .size = sizeof(s->free), .pool = pool };
-	s->arg = &s->free;
+	uint32_t *pools = vector(s, WXPOOL_IOC_FREE, sizeof(*pools), 1);
+
+	pools[0] = pool;
 }
 
-static void op_free(struct scene *s)
+static void prepare_free(struct scene *s)
 {
 	CHILD_CHECK(!wx_alloc(s->fd, 3, 8, 3));
 	CHILD_CHECK(!wx_protect(s->fd, 3, 8, 2, WXPOOL_PROT_X));
 	install(s, 3, AT(12, 1), LINE, WXPOOL_PROT_X);
+}
+
+static void op_free(struct scene *s)
+{
+	prepare_free(s);
 	free_op(s, 3);
 }
 
 /* Pages 4 to 6 have lines of another pool, and a child shows them. */
-static void op_free_split(struct scene *s)
+static void op_free_kept(struct scene *s)
 {
 	op_free(s);
 	add_child(s);
 }
 
+/* More than fit into what is kept at hand */
+static void op_free_many(struct scene *s)
+{
+	uint32_t *pools, i;
+
+	prepare_free(s);
+	for (i = 10; i < 100; i++)
+		CHILD_CHECK(!wx_install(s->fd, i, AT(20, i - 10), source, 1,
+					WXPOOL_PROT_X));
+	add_child(s);
+	for (i = 100; i < 108; i++)
+		install(s, i - 90, AT(22, i), LINE, WXPOOL_PROT_R);
+	pools = vector(s, WXPOOL_IOC_FREE, sizeof(*pools), 92);
+	for (i = 0; i < 92; i++)
+		pools[i] = i < 90 ? 10 + i : 3 + i - 90;
+}
+
+static void op_free_all(struct scene *s)
+{
+	op_free_many(s);
+	s->free = (struct wxpool_free) {
+		.size = sizeof(s->free), .flags = WXPOOL_FREE_ALL,
+	};
+	s->element = 0;
+}
+
+static void op_revoke_all(struct scene *s)
+{
+	op_free_all(s);
+	CHILD_CHECK(!wx_free(s->fd, 3));
+	s->free.flags |= WXPOOL_FREE_REVOKE;
+}
+
 static void op_install(struct scene *s)
 {
-	s->r_[0] = wx_bytes(AT(4, 16), source, 100, WXPOOL_PROT_X);
-	s->r_[1] = wx_bytes(AT(12, 60), source + 1, 10 * LINE, WXPOOL_PROT_X);
-	s->r_[2] = wx_bytes(AT(15, 0), source, 1, WXPOOL_PROT_R);
-	vec_op(s, WXPOOL_IOC_INSTALL, 3);
+	struct wxpool_install_range *r = install_op(s, 3);
+
+	r[0] = wx_bytes(AT(4, 16), source, 100, WXPOOL_PROT_X);
+	r[1] = wx_bytes(AT(12, 60), source + 1, 10 * LINE, WXPOOL_PROT_X);
+	r[2] = wx_bytes(AT(15, 0), source, 1, WXPOOL_PROT_R);
 }
 
 static void op_install_pages(struct scene *s)
 {
-	s->r_[0] = wx_bytes(AT(12, 0), source, PG(3), WXPOOL_PROT_X);
-	s->r_[1] = wx_bytes(AT(20, 0), source + 3, PG(1) - 3, WXPOOL_PROT_R);
-	vec_op(s, WXPOOL_IOC_INSTALL, 2);
+	struct wxpool_install_range *r = install_op(s, 2);
+
+	r[0] = wx_bytes(AT(12, 0), source, PG(3), WXPOOL_PROT_X);
+	r[1] = wx_bytes(AT(20, 0), source + 3, PG(1) - 3, WXPOOL_PROT_R);
 }
 
 /* More ranges, parts and bytes than fit into what is kept at hand */
 static void op_install_many(struct scene *s)
 {
+	struct wxpool_install_range *r = install_op(s, 100);
 	unsigned int i;
 
 	for (i = 0; i < 100; i++)
-		s->r_[i] = wx_bytes(AT(12, 5 * i), source + i, 4 * LINE,
-				    WXPOOL_PROT_X);
-	vec_op(s, WXPOOL_IOC_INSTALL, 100);
+		r[i] = wx_bytes(AT(12, 5 * i), source + i, 4 * LINE, WXPOOL_PROT_X);
 }
 
-static void op_install_huge(struct scene *s)
+/* One run of lines, gathered from a hundred places and sizes */
+static void op_install_gather(struct scene *s)
 {
-	s->r_[0] = wx_bytes(AT(HUGE, 3), source, 5 * LINE, WXPOOL_PROT_X);
-	s->r_[1] = wx_bytes(AT(8, 0), source, LINE, WXPOOL_PROT_R);
-	vec_op(s, WXPOOL_IOC_INSTALL, 2);
-	s->vec.flags = WXPOOL_INSTALL_HUGE;
+	struct wxpool_install_range *r = install_op(s, 100);
+	unsigned int i;
+
+	r[0] = wx_bytes(AT(4, 16), source, 7, WXPOOL_PROT_X);
+	for (i = 1; i < 100; i++)
+		r[i] = wx_more(source + i, 1 + i % 40);
+	r[50] = wx_bytes(AT(13, 3), source, 65, WXPOOL_PROT_R);
 }
 
-/* Where a child shows what was there before */
-static void op_install_again(struct scene *s)
+/* Whole pages and parts of pages, more than the buffer takes */
+static void op_install_large(struct scene *s)
 {
-	install(s, POOL, AT(12, 0), PG(1), WXPOOL_PROT_X);
+	struct wxpool_install_range *r = install_op(s, 3);
+
+	r[0] = wx_bytes(AT(4, 40), source, 100, WXPOOL_PROT_X);
+	r[1] = wx_bytes(AT(12, 50), source, PG(12), WXPOOL_PROT_X);
+	r[2] = wx_bytes(AT(27, 1), source, 2 * LINE, WXPOOL_PROT_R);
+}
+
+static void op_install_xo(struct scene *s)
+{
+	struct wxpool_install_range *r = install_op(s, 2);
+
+	install(s, 3, AT(12, 1), LINE, WXPOOL_PROT_XO);
+	r[0] = wx_bytes(AT(12, 16), source, 100, WXPOOL_PROT_XO);
+	r[1] = wx_bytes(AT(13, 60), source + 1, 10 * LINE, WXPOOL_PROT_XO);
+}
+
+static void op_install_block(struct scene *s)
+{
+	struct wxpool_install_range *r = install_op(s, 2);
+
+	r[0] = wx_bytes(AT(BLOCK, 3), source, 5 * LINE, WXPOOL_PROT_X);
+	r[1] = wx_bytes(AT(8, 0), source, LINE, WXPOOL_PROT_R);
+	s->install.flags = WXPOOL_INSTALL_BLOCKS;
+}
+
+/* An idle block takes it, if there is one: single pages leave none. */
+static void make_idle(struct scene *s)
+{
+	struct wxpool_install_range r = wx_bytes(AT(BLOCK, 0), source, LINE,
+						 WXPOOL_PROT_X);
+
+	CHILD_CHECK(!wx_install_flags(s->fd, POOL, &r, 1, WXPOOL_INSTALL_BLOCKS));
+	CHILD_CHECK(!wx_free(s->fd, POOL));
+}
+
+static void op_install_idle(struct scene *s)
+{
+	struct wxpool_install_range *r = install_op(s, 1);
+
+	make_idle(s);
+	r[0] = wx_bytes(AT(BLOCK, 3), source, 5 * LINE, WXPOOL_PROT_X);
+}
+
+/* What does not fit the idle block has it go. */
+static void op_alloc_over_idle(struct scene *s)
+{
+	struct wxpool_alloc_range *r = alloc_op(s, 2);
+
+	make_idle(s);
+	r[0] = wx_alloc_range(8, 2);
+	r[1] = wx_alloc_range(BLOCK, 1);
+}
+
+/* Beside a line that is kept, in a page that a child shows */
+static void op_install_beside_kept(struct scene *s)
+{
+	struct wxpool_install_range *r = install_op(s, 1);
+
+	install(s, POOL, AT(12, 0), LINE, WXPOOL_PROT_X);
+	install(s, 3, AT(12, 8), LINE, WXPOOL_PROT_X);
 	add_child(s);
 	CHILD_CHECK(!wx_free(s->fd, POOL));
-	CHILD_CHECK(wx_stat(s->fd).kept == 1);
-	s->r_[0] = wx_bytes(AT(12, 3), source, LINE, WXPOOL_PROT_X);
-	vec_op(s, WXPOOL_IOC_INSTALL, 1);
+	CHILD_CHECK(wx_stat(s->fd).kept_lines == 1);
+	r[0] = wx_bytes(AT(12, 3), source, LINE, WXPOOL_PROT_X);
 }
 
-/* Longer than it must be: that is copied in the way that can fail. */
 static void op_freeze(struct scene *s)
 {
 	s->cmd = WXPOOL_IOC_FREEZE;
-	s->freeze.size = sizeof(s->freeze) + sizeof(s->tail);
-	s->tail = 0;
-	s->arg = &s->freeze;
+	s->freeze = (struct wxpool_freeze) { .size = sizeof(s->freeze) };
+}
+
+/*
+ * Longer than it must be: that is copied in the way of which fault injection
+ * knows. The tail is zero.
+ */
+static void lengthen(struct scene *s)
+{
+	memset(s->bytes + s->size, 0, 8);
+	s->size += 8;
 }
 
 struct op {
 	const char *name;
 	void (*prepare)(struct scene *s);
-	size_t len;		/* of its structure */
 	bool results;		/* which are copied back */
-	bool mapped;		/* with views in place */
 	bool no_memory;		/* needs none but on its stack */
-	bool takes_pages;	/* for more than views */
+	bool takes_pages;	/* or may take some */
+	bool blocks;		/* looks different without a huge page */
 };
-
-#define INFO_LEN	sizeof(struct wxpool_info)
-#define VEC_LEN		sizeof(struct wxpool_vec)
-#define FREE_LEN	sizeof(struct wxpool_free)
-#define FREEZE_LEN	sizeof(struct wxpool_freeze)
 
 /* -------------------------------------------------- who does the operations */
 
@@ -568,7 +662,7 @@ static int do_ioctl(struct scene *s, struct injection *in, bool *fired)
 
 	if (in)
 		arm(in);
-	ret = wx_ioctl(s->fd, s->cmd, s->arg);
+	ret = wx_ioctl(s->fd, s->cmd, s->bytes);
 	if (in)
 		*fired = disarm(in);
 	return ret;
@@ -581,7 +675,7 @@ static int do_ioctl(struct scene *s, struct injection *in, bool *fired)
 static int do_ring(struct scene *s, struct injection *in, enum way how,
 		   bool *fired)
 {
-	struct io_uring_sqe sqe = ring_cmd(s->fd, s->cmd, s->arg,
+	struct io_uring_sqe sqe = ring_cmd(s->fd, s->cmd, s->bytes,
 					   how == BY_WORKER ? IOSQE_ASYNC : 0, 0);
 	int ret;
 
@@ -671,75 +765,75 @@ static int set_limits(long context, long user)
 	return ret ? ret : wx_write_file(USER_PARAM, text);
 }
 
+/* Has the context give up what it keeps for the next time. */
+static void make_it_lean(struct scene *s)
+{
+	CHILD_CHECK(!set_limits(1, 1));
+	CHILD_CHECK(wx_alloc(s->fd, 77, FAR, 2) == -ENOSPC);
+	CHILD_CHECK(!wx_stat(s->fd).idle);
+}
+
 /*
- * What is charged to the context and to the user is what they have: with room
- * for two pages more, there are two pages more.
+ * The limits are about what is charged: with room for less than two more pages
+ * there are none, and with room for what else they need there are two. And after
+ * FREE nothing more is charged than before.
  */
 static void check_charge(struct scene *s)
 {
 	long context = wx_read_long(CONTEXT_PARAM), user = wx_read_long(USER_PARAM);
-	struct wx_stat st = wx_stat(s->fd);
-	long held = st.open + st.read + st.exec + st.kept;
-	int over, fits;
+	struct wx_stat st, after;
+	long less;
 
-	CHILD_CHECK(!set_limits(held + 2, held + 2));
-	over = wx_alloc(s->fd, 77, FAR, 3);
-	fits = wx_alloc(s->fd, 77, FAR, 2);
-	CHILD_CHECK(!set_limits(context, user));
-	CHILD_CHECK(over == -ENOSPC && !fits);
+	make_it_lean(s);
+	st = wx_stat(s->fd);
+	less = st.charged + PG(2) - 1;
+	CHILD_CHECK(st.charged == st.user_charged);
+	CHILD_CHECK(!set_limits(less, user));
+	CHILD_CHECK(wx_alloc(s->fd, 77, FAR, 2) == -ENOSPC);
+	CHILD_CHECK(!set_limits(context, less));
+	CHILD_CHECK(wx_alloc(s->fd, 77, FAR, 2) == -ENOSPC);
+	CHILD_CHECK(!set_limits(less + 65536, less + 65536));
+	CHILD_CHECK(!wx_alloc(s->fd, 77, FAR, 2));
 	CHILD_CHECK(!wx_free(s->fd, 77));
+	make_it_lean(s);
+	after = wx_stat(s->fd);
+	CHILD_CHECK(!set_limits(context, user));
+	CHILD_CHECK(after.charged == st.charged && after.user_charged == st.charged);
 }
 
 struct tally {
 	unsigned int injections, failed, late;
 };
 
-/* Done, but for a view that the kernel had no memory for: mapped by hand */
-static void map_the_rest(struct scene *s)
-{
-	unsigned int i;
-	int prot;
-
-	for (i = s->vec.nr_mapped; i < s->vec.nr_ranges; i++) {
-		prot = s->r_[i].prot == WXPOOL_PROT_X ? RX :
-		       s->r_[i].prot == WXPOOL_PROT_R ? PROT_READ : RW;
-		CHILD_CHECK(!wx_view_at(s->fd, prot, s->r_[i].offset / wx_page_size,
-					s->r_[i].length / wx_page_size,
-					(void *)(uintptr_t)s->r_[i].addr));
-	}
-}
-
-/* It is as good if single pages had to do in the place of a huge one. */
-static void forget_huge(const struct op *op, struct snap *snap)
+/*
+ * It is as good if single pages had to do in the place of a huge one, and after
+ * an error (@failed) if there is an idle block, which views show, or none.
+ */
+static void forget_block(const struct op *op, bool failed, struct snap *snap)
 {
 	unsigned int v, i;
 
-	if (op->prepare != op_install_huge)
+	if (!op->blocks)
 		return;
 	snap->st.exec = 0;
 	snap->st.packed = 0;
 	snap->st.huge = 0;
 	for (v = 0; v < 3; v++)
-		for (i = NEAR + 1; i < LOOKS; i++)
+		for (i = NEAR + !failed; i < LOOKS; i++)
 			snap->looks[v][i] = 0;
 }
 
-static void check_done(const struct op *op, struct scene *s,
-		       const struct snap *done)
+static void check_same(const struct op *op, bool failed, struct scene *s,
+		       const struct snap *want)
 {
-	struct snap now;
+	struct snap now, then = *want;
 
-	if (op->mapped && s->vec.map_error) {
-		CHILD_CHECK(s->vec.map_error == ENOMEM);
-		take(s, &now);
-		CHILD_CHECK(same_pages(&now, done));
-		map_the_rest(s);
-	}
 	take(s, &now);
-	forget_huge(op, &now);
-	if (!same(&now, done))
-		differ(&now, done);
-	CHILD_CHECK(same(&now, done));
+	forget_block(op, failed, &now);
+	forget_block(op, failed, &then);
+	if (!same(&now, &then))
+		differ(&now, &then);
+	CHILD_CHECK(same(&now, &then));
 }
 
 /*
@@ -756,16 +850,14 @@ static void check_failed(const struct op *op, struct scene *s, enum way how,
 		    (ret == -EAGAIN && how == BY_SUBMITTER));
 	tally->failed++;
 	take(s, &now);
-	if (op->results && ret == -EFAULT && same_pages(&now, done) &&
+	if (op->results && ret == -EFAULT && same(&now, done) &&
 	    !same(before, done)) {
 		tally->late++;
 		return;
 	}
-	if (!same(&now, before))
-		differ(&now, before);
-	CHILD_CHECK(same(&now, before));
+	check_same(op, true, s, before);
 	CHILD_CHECK(!perform(s, how, NULL, NULL));
-	check_done(op, s, done);
+	check_same(op, false, s, done);
 }
 
 /* What it looks like before and after, which is the same each time */
@@ -779,7 +871,6 @@ static void see_both(const struct op *op, enum way how, struct snap *before,
 	take(&s, before);
 	CHILD_CHECK(!perform(&s, how, NULL, NULL));
 	take(&s, done);
-	forget_huge(op, done);
 	scene_end(&s);
 }
 
@@ -794,6 +885,7 @@ static bool inject_once(const struct op *op, enum way how, struct injection *in,
 
 	scene_begin(&s);
 	op->prepare(&s);
+	lengthen(&s);
 	ret = perform(&s, how, in, &fired);
 	if (fired)
 		tally->injections++;
@@ -803,10 +895,11 @@ static bool inject_once(const struct op *op, enum way how, struct injection *in,
 	if (ret)
 		check_failed(op, &s, how, ret, before, done, tally);
 	else
-		check_done(op, &s, done);
+		check_same(op, false, &s, done);
 	if (op->prepare != op_freeze)
 		check_charge(&s);
 	scene_end(&s);
+	CHILD_CHECK(wx_nothing_charged());
 	return fired;
 }
 
@@ -850,8 +943,8 @@ static const char *setting_begin(struct setting *set)
 		return "no " WX_DEV ": modprobe wxpool first";
 	set->context = wx_read_long(CONTEXT_PARAM);
 	set->user = wx_read_long(USER_PARAM);
-	source = malloc(PG(8));
-	wx_pattern(source, PG(8), 5);
+	source = malloc(PG(16));
+	wx_pattern(source, PG(16), 5);
 	return NULL;
 }
 
@@ -933,78 +1026,98 @@ FIXTURE_VARIANT(op)
 };
 
 FIXTURE_VARIANT_ADD(op, info) {
-	.op = { "INFO", op_info, INFO_LEN,
-		.results = true, .no_memory = true },
+	.op = { "INFO", op_info, .results = true, .no_memory = true },
 };
 
 FIXTURE_VARIANT_ADD(op, alloc) {
-	.op = { "ALLOC", op_alloc, VEC_LEN,
-		.results = true, .takes_pages = true },
+	.op = { "ALLOC", op_alloc, .takes_pages = true },
 };
 
 FIXTURE_VARIANT_ADD(op, alloc_many) {
-	.op = { "ALLOC of 12 ranges", op_alloc_many, VEC_LEN,
-		.results = true, .takes_pages = true },
+	.op = { "ALLOC of 12 ranges", op_alloc_many, .takes_pages = true },
 };
 
-FIXTURE_VARIANT_ADD(op, alloc_mapped) {
-	.op = { "ALLOC with views", op_alloc_mapped, VEC_LEN,
-		.results = true, .mapped = true, .takes_pages = true },
+FIXTURE_VARIANT_ADD(op, alloc_far) {
+	.op = { "ALLOC far away", op_alloc_far, .takes_pages = true },
+};
+
+FIXTURE_VARIANT_ADD(op, alloc_over_idle) {
+	.op = { "ALLOC over an idle block", op_alloc_over_idle,
+		.takes_pages = true, .blocks = true },
 };
 
 FIXTURE_VARIANT_ADD(op, protect) {
-	.op = { "PROTECT", op_protect, VEC_LEN,
-		.results = true, .no_memory = true },
+	.op = { "PROTECT", op_protect, .no_memory = true },
 };
 
 FIXTURE_VARIANT_ADD(op, protect_many) {
-	.op = { "PROTECT of 6 ranges", op_protect_many, VEC_LEN,
-		.results = true },
-};
-
-FIXTURE_VARIANT_ADD(op, protect_mapped) {
-	.op = { "PROTECT with views", op_protect_mapped, VEC_LEN,
-		.results = true, .mapped = true },
+	.op = { "PROTECT of 80 ranges", op_protect_many },
 };
 
 FIXTURE_VARIANT_ADD(op, free) {
-	.op = { "FREE", op_free, FREE_LEN,
+	.op = { "FREE", op_free, .results = true, .no_memory = true },
+};
+
+FIXTURE_VARIANT_ADD(op, free_kept) {
+	.op = { "FREE of inherited lines", op_free_kept,
 		.results = true, .no_memory = true },
 };
 
-FIXTURE_VARIANT_ADD(op, free_split) {
-	.op = { "FREE of inherited lines", op_free_split, FREE_LEN,
-		.results = true, .takes_pages = true },
+FIXTURE_VARIANT_ADD(op, free_many) {
+	.op = { "FREE of 92 pools", op_free_many, .results = true },
+};
+
+FIXTURE_VARIANT_ADD(op, free_all) {
+	.op = { "FREE of all", op_free_all, .results = true, .no_memory = true },
+};
+
+FIXTURE_VARIANT_ADD(op, revoke_all) {
+	.op = { "FREE of all, also from heirs", op_revoke_all,
+		.results = true, .no_memory = true },
 };
 
 FIXTURE_VARIANT_ADD(op, install) {
-	.op = { "INSTALL", op_install, VEC_LEN,
-		.takes_pages = true },
+	.op = { "INSTALL", op_install, .takes_pages = true },
 };
 
 FIXTURE_VARIANT_ADD(op, install_pages) {
-	.op = { "INSTALL of full pages", op_install_pages, VEC_LEN,
-		.takes_pages = true },
+	.op = { "INSTALL of full pages", op_install_pages, .takes_pages = true },
 };
 
 FIXTURE_VARIANT_ADD(op, install_many) {
-	.op = { "INSTALL of 100 ranges", op_install_many, VEC_LEN,
+	.op = { "INSTALL of 100 ranges", op_install_many, .takes_pages = true },
+};
+
+FIXTURE_VARIANT_ADD(op, install_gather) {
+	.op = { "INSTALL from 100 places", op_install_gather, .takes_pages = true },
+};
+
+FIXTURE_VARIANT_ADD(op, install_large) {
+	.op = { "INSTALL of more than the buffer takes", op_install_large,
 		.takes_pages = true },
 };
 
-FIXTURE_VARIANT_ADD(op, install_huge) {
-	.op = { "INSTALL of a huge page", op_install_huge, VEC_LEN,
-		.takes_pages = true },
+FIXTURE_VARIANT_ADD(op, install_xo) {
+	.op = { "INSTALL, execute only", op_install_xo, .takes_pages = true },
 };
 
-FIXTURE_VARIANT_ADD(op, install_again) {
-	.op = { "INSTALL over kept lines", op_install_again, VEC_LEN,
+FIXTURE_VARIANT_ADD(op, install_block) {
+	.op = { "INSTALL of a block", op_install_block,
+		.takes_pages = true, .blocks = true },
+};
+
+FIXTURE_VARIANT_ADD(op, install_idle) {
+	.op = { "INSTALL into an idle block", op_install_idle,
+		.takes_pages = true, .blocks = true },
+};
+
+FIXTURE_VARIANT_ADD(op, install_beside_kept) {
+	.op = { "INSTALL beside kept lines", op_install_beside_kept,
 		.takes_pages = true },
 };
 
 FIXTURE_VARIANT_ADD(op, freeze) {
-	.op = { "FREEZE", op_freeze, FREEZE_LEN,
-		.no_memory = true },
+	.op = { "FREEZE", op_freeze, .no_memory = true },
 };
 
 FIXTURE_SETUP(op)
@@ -1086,8 +1199,7 @@ static void without_pages(const void *arg)
 {
 	const struct op *op = arg;
 
-	inject(op, BY_IOCTL, "fail_page_alloc",
-	       op->prepare == op_install_huge ? 60 : 1);
+	inject(op, BY_IOCTL, "fail_page_alloc", op->blocks ? 60 : 1);
 }
 
 TEST_F(op, without_pages)
@@ -1109,10 +1221,10 @@ static char *make_edge(void)
 	return p + PG(2);
 }
 
-#define EXPECT_FAULT(s, before) do {					\
+#define EXPECT_FAULT(s, arg, before) do {				\
 	struct snap _now;						\
 									\
-	EXPECT_EQ(-EFAULT, wx_ioctl((s)->fd, (s)->cmd, (s)->arg));	\
+	EXPECT_EQ(-EFAULT, wx_ioctl((s)->fd, (s)->cmd, arg));		\
 	take(s, &_now);							\
 	EXPECT_TRUE(same(&_now, before));				\
 } while (0)
@@ -1123,54 +1235,53 @@ static char *make_edge(void)
 									\
 	see_both(op, BY_IOCTL, &_before, &_done);			\
 	EXPECT_EQ(0, perform(s, BY_IOCTL, NULL, NULL));			\
-	check_done(op, s, &_done);					\
+	check_same(op, false, s, &_done);				\
 	scene_end(s);							\
 } while (0)
 
-/* The structure, cut off at each of its bytes */
+/* The structure, cut off at each of its bytes, as it is and longer than it must be */
 TEST_F(op, structure_cut_off)
 {
 	char *edge = make_edge();
 	struct snap before;
 	struct scene s;
 	size_t cut;
-	void *arg;
 
 	scene_begin(&s);
 	variant->op.prepare(&s);
-	s.info.size = variant->op.len;
 	take(&s, &before);
-	arg = s.arg;
-	for (cut = 0; cut < variant->op.len; cut++) {
-		s.arg = memcpy(edge - cut, arg, cut);
-		EXPECT_FAULT(&s, &before);
-	}
-	s.arg = arg;
+	for (cut = 0; cut < s.size; cut++)
+		EXPECT_FAULT(&s, memcpy(edge - cut, s.bytes, cut), &before);
+	lengthen(&s);
+	for (cut = 0; cut < s.size; cut += 4)
+		EXPECT_FAULT(&s, memcpy(edge - cut, s.bytes, cut), &before);
 	EXPECT_WORKS(&variant->op, &s);
 }
 
 /* Results that cannot be stored: found out before anything is done */
 TEST_F(op, results_cut_off)
 {
-	char *edge = make_edge();
+	char *edge = make_edge(), *arg;
+	unsigned int longer;
 	struct snap before;
 	struct scene s;
-	size_t cut;
-	void *arg;
+	size_t cut, len;
 
 	if (!variant->op.results)
 		SKIP(return, "it has no results");
 	scene_begin(&s);
 	variant->op.prepare(&s);
 	take(&s, &before);
-	arg = s.arg;
-	for (cut = 0; cut < variant->op.len; cut += 4) {
-		ASSERT_EQ(0, mprotect(edge, PG(2), RW));
-		s.arg = memcpy(edge - cut, arg, variant->op.len);
-		ASSERT_EQ(0, mprotect(edge, PG(2), PROT_READ));
-		EXPECT_FAULT(&s, &before);
+	len = s.size;
+	for (longer = 0; longer < 2; longer++) {
+		for (cut = 0; cut < len; cut += 4) {
+			ASSERT_EQ(0, mprotect(edge, PG(2), RW));
+			arg = memcpy(edge - cut, s.bytes, s.size);
+			ASSERT_EQ(0, mprotect(edge, PG(2), PROT_READ));
+			EXPECT_FAULT(&s, arg, &before);
+		}
+		lengthen(&s);
 	}
-	s.arg = arg;
 	EXPECT_WORKS(&variant->op, &s);
 }
 
@@ -1184,18 +1295,17 @@ TEST_F(op, vector_cut_off)
 
 	scene_begin(&s);
 	variant->op.prepare(&s);
-	if (s.cmd != WXPOOL_IOC_ALLOC && s.cmd != WXPOOL_IOC_PROTECT &&
-	    s.cmd != WXPOOL_IOC_INSTALL) {
+	if (!s.element) {
 		scene_end(&s);
 		SKIP(return, "it has no vector");
 	}
-	len = s.vec.nr_ranges * sizeof(s.r_[0]);
+	len = s.nr * s.element;
 	take(&s, &before);
 	for (cut = 0; cut < len; cut += len > 200 ? 31 : 3) {
-		s.vec.ranges = (uintptr_t)memcpy(edge - cut, s.r_, cut);
-		EXPECT_FAULT(&s, &before);
+		s.vector = (uintptr_t)memcpy(edge - cut, s.pools, cut);
+		EXPECT_FAULT(&s, s.bytes, &before);
 	}
-	s.vec.ranges = (uintptr_t)s.r_;
+	s.vector = (uintptr_t)s.pools;
 	EXPECT_WORKS(&variant->op, &s);
 }
 
@@ -1203,6 +1313,7 @@ TEST_F(op, vector_cut_off)
 TEST_F(op, source_cut_off)
 {
 	const size_t len = wx_page_size + 3 * LINE - 5;
+	struct wxpool_install_range *r;
 	char *edge = make_edge();
 	struct snap before, now;
 	struct scene s;
@@ -1213,13 +1324,18 @@ TEST_F(op, source_cut_off)
 	scene_begin(&s);
 	take(&s, &before);
 	for (cut = 0; cut < len; cut += cut + LINE < len ? LINE - 1 : 1) {
-		s.r_[0] = wx_bytes(AT(12, 0), source, LINE, WXPOOL_PROT_R);
-		s.r_[1] = wx_bytes(AT(13, 0), edge - cut, len, WXPOOL_PROT_X);
-		s.r_[2] = wx_bytes(AT(16, 5), source, LINE, WXPOOL_PROT_X);
-		vec_op(&s, WXPOOL_IOC_INSTALL, 3);
-		EXPECT_FAULT(&s, &before);
+		r = install_op(&s, 4);
+		r[0] = wx_bytes(AT(12, 0), source, LINE, WXPOOL_PROT_R);
+		r[1] = wx_bytes(AT(13, 0), edge - cut, len, WXPOOL_PROT_X);
+		r[2] = wx_bytes(AT(16, 5), source, LINE + 3, WXPOOL_PROT_X);
+		r[3] = wx_more(source, LINE);
+		EXPECT_FAULT(&s, s.bytes, &before);
+		/* Behind another one that it goes on from */
+		r[1].source = (uintptr_t)source;
+		r[3].source = (uintptr_t)edge - cut % LINE;
+		EXPECT_FAULT(&s, s.bytes, &before);
 	}
-	s.r_[1].addr = (uintptr_t)source;
+	r[3].source = (uintptr_t)source;
 	EXPECT_EQ(0, perform(&s, BY_IOCTL, NULL, NULL));
 	EXPECT_EQ(0, wx_free(s.fd, POOL));
 	take(&s, &now);
@@ -1280,21 +1396,41 @@ static const struct {
 	size_t page;		/* where there is something to see */
 } kinds[] = {
 	{ "W view", RW, 0 }, { "R view", PROT_READ, 3 }, { "X view", RX, 2 },
+	{ "XO view", XO, 10 },
 };
+
+#define NR_KINDS	(sizeof(kinds) / sizeof(kinds[0]))
+
+/* And code for the last of them */
+static void scene_of_kinds(struct scene *s)
+{
+	scene_begin(s);
+	CHILD_CHECK(!wx_make_code(s->fd, 5, 10, 7));
+}
+
+static int touch(char *v, unsigned int kind)
+{
+	volatile char *p = v;
+
+	return kinds[kind].prot == RW ? WX_CATCH(*p = *p) :
+	       kinds[kind].prot == XO ? try_exec(v, NULL) : try_read(v);
+}
 
 static void each_mmap_of(struct scene *s, unsigned int kind)
 {
 	unsigned int injections = 0, failed = 0;
 	struct snap before, now;
 	struct injection in;
-	char *v, what[32];
+	char *win, *v, what[32];
 	bool fired;
 
 	injection_of(&in, 0);
+	win = mmap(NULL, PG(NEAR), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHILD_CHECK(win != MAP_FAILED);
 	take(s, &before);
 	do {
 		arm(&in);
-		v = mmap(s->win, PG(4), kinds[kind].prot, MAP_SHARED | MAP_FIXED,
+		v = mmap(win, PG(NEAR), kinds[kind].prot, MAP_SHARED | MAP_FIXED,
 			 s->fd, 0);
 		fired = disarm(&in);
 		in.at++;
@@ -1303,15 +1439,16 @@ static void each_mmap_of(struct scene *s, unsigned int kind)
 		CHILD_CHECK(v != MAP_FAILED || (fired && errno == ENOMEM));
 		if (v == MAP_FAILED) {
 			take(s, &now);
-			CHILD_CHECK(same_pages(&now, &before));
-			CHILD_CHECK(!wx_view_at(s->fd, kinds[kind].prot, 0, 4, s->win));
+			CHILD_CHECK(same(&now, &before));
+			CHILD_CHECK(!wx_view_at(s->fd, kinds[kind].prot, 0, NEAR, win));
 		}
-		CHILD_CHECK(wx_vma_prot(s->win) == kinds[kind].prot);
-		CHILD_CHECK(!try_read(s->win + PG(kinds[kind].page)));
-		CHILD_CHECK(mmap(s->win, PG(NEAR), PROT_NONE, MAP_PRIVATE |
-				 MAP_ANONYMOUS | MAP_FIXED, -1, 0) == s->win);
+		CHILD_CHECK(wx_vma_prot(win) == kinds[kind].prot);
+		CHILD_CHECK(!touch(win + PG(kinds[kind].page), kind));
+		CHILD_CHECK(mmap(win, PG(NEAR), PROT_NONE, MAP_PRIVATE |
+				 MAP_ANONYMOUS | MAP_FIXED, -1, 0) == win);
 	} while (fired);
 	put_injection(&in);
+	munmap(win, PG(NEAR));
 	snprintf(what, sizeof(what), "mmap of a %s", kinds[kind].name);
 	report(what, injections, failed);
 }
@@ -1321,8 +1458,8 @@ static void each_mmap(const void *arg)
 	struct scene s;
 	unsigned int i;
 
-	scene_begin(&s);
-	for (i = 0; i < 3; i++)
+	scene_of_kinds(&s);
+	for (i = 0; i < NR_KINDS; i++)
 		each_mmap_of(&s, i);
 	scene_end(&s);
 }
@@ -1347,13 +1484,6 @@ static char *lonely_view(struct scene *s, unsigned int kind, char **around)
 	return v;
 }
 
-static int touch(char *v, unsigned int kind)
-{
-	volatile char *p = v;
-
-	return kinds[kind].prot == RW ? WX_CATCH(*p = *p) : try_read(v);
-}
-
 /* A fault fails or is tried again, but shows nothing else than what is there. */
 static void each_fault_of(struct scene *s, unsigned int kind)
 {
@@ -1375,8 +1505,8 @@ static void each_fault_of(struct scene *s, unsigned int kind)
 		injections += fired;
 		failed += !!sig;
 		CHILD_CHECK(!sig || (fired && sig == SIGBUS));
-		CHILD_CHECK(page_digest(v) == page_digest(s->r + PG(kinds[kind].page)) ||
-			    kinds[kind].prot == RW);
+		CHILD_CHECK(kinds[kind].prot == RW || kinds[kind].prot == XO ||
+			    page_digest(v) == page_digest(s->r + PG(kinds[kind].page)));
 		CHILD_CHECK(!touch(v, kind));
 		munmap(around, (size_t)4 << 30);
 		take(s, &now);
@@ -1391,8 +1521,8 @@ static void each_fault(const void *arg)
 	struct scene s;
 	unsigned int i;
 
-	scene_begin(&s);
-	for (i = 0; i < 3; i++)
+	scene_of_kinds(&s);
+	for (i = 0; i < NR_KINDS; i++)
 		each_fault_of(&s, i);
 	scene_end(&s);
 }
@@ -1409,7 +1539,7 @@ static void check_no_heir(struct scene *s)
 	struct wxpool_free arg;
 
 	CHILD_CHECK(!wx_free_out(s->fd, POOL, &arg));
-	CHILD_CHECK(!arg.nr_kept && arg.nr_freed == 2);
+	CHILD_CHECK(!arg.pages_kept && !arg.lines_kept && arg.pages_freed == 2);
 }
 
 static pid_t quiet_fork(void)
@@ -1442,6 +1572,25 @@ static pid_t fork_once(struct scene *s, struct injection *in, bool *fired)
 	return pid;
 }
 
+/*
+ * The kernel ends a thread whose restartable sequences' area it cannot write when
+ * it returns from a fork, as that page is to be copied then. That is how it is:
+ * glibc's registration, which is in the way here, goes.
+ */
+static void leave_rseq(void)
+{
+#if __has_include("sys/rseq.h")
+	char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+	unsigned int len;
+	int ret = -1;
+
+	/* Which length glibc gave it says to nobody. */
+	for (len = 32; __rseq_size && ret && len <= 1024; len += 32)
+		ret = syscall(__NR_rseq, area, len, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+	CHILD_CHECK(!__rseq_size || !ret);
+#endif
+}
+
 static void each_fork(const void *arg)
 {
 	unsigned int injections = 0, failed = 0;
@@ -1449,6 +1598,7 @@ static void each_fork(const void *arg)
 	struct scene s;
 	bool fired;
 
+	leave_rseq();
 	injection_of(&in, 0);
 	scene_begin(&s);
 	do {

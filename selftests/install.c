@@ -9,17 +9,23 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
-#include "wxpool_util.h"
+#include "wxpool_fork.h"
 
 #define POOL	1
 #define OTHER	2
 #define MIB	((size_t)1 << 20)
 
-#define AT(page, line)	((uint64_t)PG(page) + (line) * LINE)
-
 static char *plain_pages(size_t nr)
 {
 	return mmap(NULL, PG(nr), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void *unmapped_page(void)
+{
+	char *p = plain_pages(1);
+
+	munmap(p, PG(1));
+	return p;
 }
 
 static size_t lines_of(size_t len)
@@ -32,15 +38,14 @@ static size_t lines_of(size_t len)
 TEST_F(packed, code_runs)
 {
 	unsigned char code[LINE];
-	struct wxpool_range range = wx_bytes(0, code, wx_emit(code, 71),
+	struct wxpool_install_range range = wx_bytes(0, code, wx_emit(code, 71),
 					     WXPOOL_PROT_X);
-	struct wxpool_vec vec;
 	char *x, *r;
 	uint32_t val;
 
 	EXPECT_EQ(SIGBUS, try_exec(self->x, NULL));
 	EXPECT_EQ(SIGBUS, try_read(self->r));
-	ASSERT_EQ(0, wx_vec(self->fd, WXPOOL_IOC_INSTALL, &vec, POOL, &range, 1));
+	ASSERT_EQ(0, wx_install_vec(self->fd, POOL, &range, 1));
 	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
 	EXPECT_PACKED(self->fd, 1, 1, 0);
 
@@ -247,7 +252,7 @@ TEST_F(packed, across_pages)
 TEST_F(packed, vector_of_all_ranges)
 {
 	const unsigned int nr = WXPOOL_MAX_RANGES;
-	struct wxpool_range *r = calloc(nr, sizeof(*r));
+	struct wxpool_install_range *r = calloc(nr, sizeof(*r));
 	unsigned char *src = malloc(nr * LINE);
 	unsigned int i;
 	uint32_t val;
@@ -303,7 +308,7 @@ TEST_F(packed, pools_share_a_page)
 TEST_F(packed, each_line_once)
 {
 	char src[4 * LINE], *before = malloc(PG(1));
-	struct wxpool_range r[3];
+	struct wxpool_install_range r[3];
 	uint32_t pool, prot;
 
 	ASSERT_NE(NULL, before);
@@ -356,58 +361,248 @@ TEST_F(packed, each_line_once)
 	free(before);
 }
 
-/* A page is what it was made as: packed R, packed X, or a region's. */
+/* A page is what it was made as: packed R, X or XO, or a region's. */
 TEST_F(packed, kinds_of_pages)
 {
-	struct wxpool_range r[2];
-	char src[LINE], *w;
+	struct wxpool_install_range r[2];
+	struct wxpool_alloc_range a[2];
+	char src[LINE], *plain;
 	size_t page;
 	uint32_t prot;
 
 	wx_pattern(src, sizeof(src), 7);
-	/* 0: packed R, 1: packed X, 2: OPEN, 3: sealed R, 4: sealed X */
-	ASSERT_EQ(0, wx_install(self->fd, POOL, AT(0, 0), src, LINE, WXPOOL_PROT_R));
-	ASSERT_EQ(0, wx_install(self->fd, POOL, AT(1, 0), src, LINE, WXPOOL_PROT_X));
-	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 2, 3));
-	ASSERT_EQ(0, wx_protect(self->fd, POOL, 3, 1, WXPOOL_PROT_R));
-	ASSERT_EQ(0, wx_protect(self->fd, POOL, 4, 1, WXPOOL_PROT_X));
+	/* 0 to 2: packed R, X, XO; 3: OPEN; 4 to 6: sealed R, X, XO */
+	for (prot = WXPOOL_PROT_R; prot <= WXPOOL_PROT_XO; prot++)
+		ASSERT_EQ(0, wx_install(self->fd, POOL, AT(prot - 1, 0), src, LINE, prot));
+	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 3, 4));
+	for (prot = WXPOOL_PROT_R; prot <= WXPOOL_PROT_XO; prot++)
+		ASSERT_EQ(0, wx_protect(self->fd, POOL, 3 + prot, 1, prot));
 
-	for (page = 0; page < 5; page++)
-		for (prot = WXPOOL_PROT_R; prot <= WXPOOL_PROT_X; prot++) {
+	for (page = 0; page < 7; page++)
+		for (prot = WXPOOL_PROT_R; prot <= WXPOOL_PROT_XO; prot++) {
 			if (page + 1 == prot)
 				continue;
 			r[0] = wx_bytes(AT(page, 20), src, LINE, prot);
 			EXPECT_REFUSED(-EEXIST, POOL, r, 1);
 			EXPECT_REFUSED(-EEXIST, OTHER, r, 1);
 		}
-	/* Both at once in a page that is not there yet */
-	r[0] = wx_bytes(AT(9, 0), src, LINE, WXPOOL_PROT_R);
-	r[1] = wx_bytes(AT(9, 1), src, LINE, WXPOOL_PROT_X);
-	EXPECT_REFUSED(-EEXIST, POOL, r, 2);
-	EXPECT_EQ(SIGBUS, try_read(self->r + PG(9)));
+	/* Two at once in a page that is not there yet */
+	for (prot = WXPOOL_PROT_R; prot <= WXPOOL_PROT_XO; prot++) {
+		r[0] = wx_bytes(AT(9, 0), src, LINE, prot);
+		r[1] = wx_bytes(AT(9, 1), src, LINE, 1 + prot % 3);
+		EXPECT_REFUSED(-EEXIST, POOL, r, 2);
+		EXPECT_EQ(SIGBUS, try_read(self->r + PG(9)));
+	}
 	/* A range that runs from packed pages into a region */
-	w = plain_pages(3);
-	r[0] = wx_bytes(AT(1, 1), w, PG(2), WXPOOL_PROT_X);
+	plain = plain_pages(3);
+	ASSERT_NE(MAP_FAILED, plain);
+	r[0] = wx_bytes(AT(2, 1), plain, PG(2), WXPOOL_PROT_XO);
 	EXPECT_REFUSED(-EEXIST, POOL, r, 1);
 	/* ALLOC, where packed pages are */
-	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, POOL, 0, 1));
-	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, OTHER, 1, 1));
-	r[0] = wx_range(30, 1, 0, NULL);
-	r[1] = wx_range(1, 1, 0, NULL);
-	EXPECT_EQ(-EEXIST, wx_alloc_vec(self->fd, OTHER, r, 2));
+	for (page = 0; page < 3; page++)
+		EXPECT_EQ(-EEXIST, wx_alloc(self->fd, POOL + page % 2, page, 1));
+	a[0] = wx_alloc_range(30, 1);
+	a[1] = wx_alloc_range(1, 1);
+	EXPECT_EQ(-EEXIST, wx_alloc_vec(self->fd, OTHER, a, 2));
 	/* PROTECT, which is for regions only */
-	for (page = 0; page < 2; page++)
-		for (prot = WXPOOL_PROT_R; prot <= WXPOOL_PROT_X; prot++) {
+	for (page = 0; page < 3; page++)
+		for (prot = WXPOOL_PROT_R; prot <= WXPOOL_PROT_XO; prot++) {
 			EXPECT_EQ(-ENOENT, wx_protect(self->fd, POOL, page, 1, prot));
 			EXPECT_EQ(-ENOENT, wx_protect(self->fd, OTHER, page, 1, prot));
 		}
-	EXPECT_EQ(-ENOENT, wx_protect(self->fd, POOL, 1, 2, WXPOOL_PROT_X));
-	EXPECT_STAT(self->fd, 1, 1, 2, 2, 0);
-	EXPECT_PACKED(self->fd, 2, 2, 0);
+	EXPECT_EQ(-ENOENT, wx_protect(self->fd, POOL, 2, 2, WXPOOL_PROT_X));
+	EXPECT_STAT_XO(self->fd, 1, 1, 2, 2, 2, 0);
+	EXPECT_PACKED(self->fd, 3, 3, 0);
 	/* A region next to packed pages is as good as any. */
-	EXPECT_EQ(0, wx_protect(self->fd, POOL, 2, 1, WXPOOL_PROT_X));
-	EXPECT_EQ(0, wx_alloc(self->fd, POOL, 5, 1));
-	EXPECT_EQ(0, wx_install(self->fd, POOL, AT(6, 0), src, 1, WXPOOL_PROT_X));
+	EXPECT_EQ(0, wx_protect(self->fd, POOL, 3, 1, WXPOOL_PROT_X));
+	EXPECT_EQ(0, wx_alloc(self->fd, POOL, 7, 1));
+	EXPECT_EQ(0, wx_install(self->fd, POOL, AT(8, 0), src, 1, WXPOOL_PROT_X));
+}
+
+/* What can only be run: seen by XO views, in each line what was installed, or traps */
+TEST_F(packed, execute_only)
+{
+	char *xo = wx_view(self->fd, XO, 0, WIN_PAGES);
+	unsigned char code[LINE];
+	struct wx_stat st;
+	size_t i;
+
+	ASSERT_NE(MAP_FAILED, xo);
+	for (i = 0; i < PAGE_LINES; i += 3)
+		ASSERT_EQ(0, wx_install(self->fd, POOL, AT(2, i), code,
+					wx_emit(code, 40 + i), WXPOOL_PROT_XO));
+	EXPECT_STAT_XO(self->fd, 1, 0, 0, 0, 1, 0);
+	for (i = 0; i < PAGE_LINES; i++) {
+		EXPECT_TRUE(i % 3 ? try_exec(xo + AT(2, i), NULL) == SIGTRAP :
+				    runs(xo + AT(2, i), 40 + i));
+		EXPECT_EQ(SIGBUS, try_read(self->r + AT(2, i)));
+		EXPECT_EQ(SIGBUS, try_exec(self->x + AT(2, i), NULL));
+	}
+	st = wx_stat(self->fd);
+	EXPECT_EQ(-EEXIST, wx_install(self->fd, POOL, AT(2, 0), code, 1, WXPOOL_PROT_XO));
+	EXPECT_EQ(-EEXIST, wx_install(self->fd, POOL, AT(2, 1), code, 1, WXPOOL_PROT_X));
+	EXPECT_SAME_STAT(self->fd, st);
+	/* Freed in part, and as a whole */
+	ASSERT_EQ(0, wx_install(self->fd, OTHER, AT(2, 1), code, wx_emit(code, 99),
+				WXPOOL_PROT_XO));
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	EXPECT_EQ(SIGTRAP, try_exec(xo + AT(2, 0), NULL));
+	EXPECT_CODE(xo + AT(2, 1), 99);
+	ASSERT_EQ(0, wx_free(self->fd, OTHER));
+	EXPECT_EQ(SIGBUS, try_exec(xo + AT(2, 1), NULL));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+}
+
+/* --------------------------------------------------- ranges that go on */
+
+/* Bytes from many places come to lie one behind the other. */
+TEST_F(packed, gather)
+{
+	const size_t lens[] = { 1, 63, 64, 65, 7, 200, 1, 4096, 3, 9000, 128, 11 };
+	const unsigned int nr = sizeof(lens) / sizeof(lens[0]);
+	struct wxpool_install_range r[sizeof(lens) / sizeof(lens[0])];
+	size_t total = 0, at = 0, i;
+	char *src, *want;
+	uint32_t prot;
+
+	for (i = 0; i < nr; i++)
+		total += lens[i];
+	src = plain_pages(16);
+	want = malloc(total);
+	ASSERT_NE(MAP_FAILED, src);
+	ASSERT_NE(NULL, want);
+	wx_pattern(src, PG(16), 11);
+	for (prot = WXPOOL_PROT_R; prot <= WXPOOL_PROT_X; prot++) {
+		char *p = self->r + AT(10 * prot, 5);
+
+		for (i = 0, at = 0; i < nr; at += lens[i++]) {
+			const char *from = src + PG(i) + 17 * i;
+
+			r[i] = i ? wx_more(from, lens[i]) :
+				   wx_bytes(AT(10 * prot, 5), from, lens[i], prot);
+			memcpy(want + at, from, lens[i]);
+		}
+		ASSERT_EQ(0, wx_install_vec(self->fd, POOL, r, nr));
+		EXPECT_EQ(0, memcmp(want, p, total));
+		EXPECT_TRUE(wx_is_fill(p - 5 * LINE, 5 * LINE, prot));
+		EXPECT_TRUE(wx_is_fill(p + total, (lines_of(total) + 1) * LINE - total,
+				       prot));
+		/* Each line once, however many pieces it has */
+		EXPECT_EQ((long)lines_of(total), wx_stat(self->fd).lines);
+		ASSERT_EQ(0, wx_free(self->fd, POOL));
+	}
+	free(want);
+}
+
+/* Several of them in a vector, and a function in pieces of a byte each */
+TEST_F(packed, gather_several)
+{
+	struct wxpool_install_range r[64];
+	unsigned char code[LINE];
+	size_t len = wx_emit(code, 4321), i, n = 0;
+
+	for (i = 0; i < len; i++)
+		r[n++] = i ? wx_more(code + i, 1) :
+			     wx_bytes(AT(1, 3), code, 1, WXPOOL_PROT_X);
+	r[n++] = wx_bytes(AT(0, 0), code, len, WXPOOL_PROT_X);
+	r[n++] = wx_bytes(AT(2, 63), "data", 4, WXPOOL_PROT_R);
+	r[n++] = wx_more("more", 4);
+	/* ... from one page to the next */
+	r[n++] = wx_bytes(AT(4, 63), code, len, WXPOOL_PROT_XO);
+	r[n++] = wx_more(code + len, LINE - len);
+	r[n++] = wx_more(code, len);
+	ASSERT_EQ(0, wx_install_vec(self->fd, POOL, r, n));
+	EXPECT_CODE(self->x + AT(1, 3), 4321);
+	EXPECT_CODE(self->x, 4321);
+	EXPECT_EQ(0, memcmp("datamore", self->r + AT(2, 63), 8));
+	EXPECT_CODE(wx_view(self->fd, XO, 5, 1), 4321);
+	EXPECT_STAT_XO(self->fd, 1, 0, 1, 2, 2, 0);
+	EXPECT_PACKED(self->fd, 5, 5, 0);
+}
+
+/* The most pieces of a call, and the most bytes; the sum is of lines that are used. */
+TEST_F(packed, gather_limits)
+{
+	const unsigned int nr = WXPOOL_MAX_RANGES;
+	const size_t each = WXPOOL_MAX_INSTALL / nr;
+	struct wxpool_install_range *r = calloc(nr + 1, sizeof(*r));
+	char *src = plain_pages(WXPOOL_MAX_INSTALL / wx_page_size + 1), *x;
+	unsigned int i;
+
+	ASSERT_NE(NULL, r);
+	ASSERT_NE(MAP_FAILED, src);
+	wx_pattern(src, WXPOOL_MAX_INSTALL, 12);
+	x = wx_view(self->fd, RX, 0, WXPOOL_MAX_INSTALL / wx_page_size);
+	ASSERT_NE(MAP_FAILED, x);
+	for (i = 0; i < nr; i++)
+		r[i] = i ? wx_more(src + i, 1) : wx_bytes(0, src, 1, WXPOOL_PROT_X);
+	ASSERT_EQ(0, wx_install_vec(self->fd, POOL, r, nr));
+	EXPECT_EQ(0, memcmp(src, x, nr));
+	EXPECT_PACKED(self->fd, 1, (long)nr / LINE, 0);
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	/* Pieces that fill no line each, but all lines together */
+	for (i = 0; i < nr; i++)
+		r[i] = i ? wx_more(src + i * each + 1, each) :
+			   wx_bytes(0, src, each + 1, WXPOOL_PROT_X);
+	r[nr - 1].length = each - 1;
+	ASSERT_EQ(0, wx_install_vec(self->fd, POOL, r, nr));
+	EXPECT_EQ(0, memcmp(src, x, WXPOOL_MAX_INSTALL));
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	r[nr - 1].length = each;
+	EXPECT_REFUSED(-EINVAL, POOL, r, nr);
+	/* Absurd, whichever error that is */
+	r[nr / 2].length = UINT64_MAX;
+	EXPECT_GT(0, wx_install_vec(self->fd, POOL, r, nr));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	free(r);
+}
+
+TEST_F(packed, gather_refused)
+{
+	struct wxpool_install_range r[4];
+	char src[4 * LINE], *before = malloc(PG(1));
+	struct wxpool_info info;
+	int i;
+
+	ASSERT_NE(NULL, before);
+	ASSERT_EQ(0, wx_info(self->fd, &info));
+	wx_pattern(src, sizeof(src), 13);
+	ASSERT_EQ(0, wx_install(self->fd, OTHER, AT(0, 10), src, 1, WXPOOL_PROT_X));
+	memcpy(before, self->r, PG(1));
+#define REFUSED(err, change) do {					\
+	r[0] = wx_bytes(AT(0, 4), src, 10, WXPOOL_PROT_X);		\
+	for (i = 1; i < 4; i++)						\
+		r[i] = wx_more(src + i, 100);				\
+	change;								\
+	EXPECT_REFUSED(err, POOL, r, 4);				\
+	EXPECT_EQ(0, memcmp(before, self->r, PG(1)));			\
+} while (0)
+	/* Nothing is there to go on from, or more is said than that it goes on. */
+	REFUSED(-EINVAL, r[0] = wx_more(src, 10));
+	REFUSED(-EINVAL, r[0].flags = WXPOOL_RANGE_CONT);
+	REFUSED(-EINVAL, r[1].offset = AT(0, 5));
+	REFUSED(-EINVAL, r[1].offset = LINE);
+	REFUSED(-EINVAL, r[2].prot = WXPOOL_PROT_X);
+	REFUSED(-EINVAL, r[3].flags |= 2);
+	REFUSED(-EINVAL, r[2].length = 0);
+	/* Its last byte comes to a line that is in use. */
+	REFUSED(-EEXIST, r[3].length = 6 * LINE - 210 + 1);
+	REFUSED(-EFAULT, r[1].source = 0);
+	REFUSED(-EFAULT, r[3].source = UINTPTR_MAX);
+	REFUSED(-EFAULT, r[2].source = (uintptr_t)unmapped_page());
+	/* ... or to where no line is. */
+	REFUSED(-EOVERFLOW, r[0].offset = info.space - 4 * LINE);
+	/* To a line that the one before it has taken */
+	REFUSED(-EEXIST, r[2] = wx_bytes(AT(0, 5), src, 1, WXPOOL_PROT_X));
+	REFUSED(-EEXIST, r[3] = wx_bytes(AT(0, 3), src, LINE + 1, WXPOOL_PROT_X));
+#undef REFUSED
+	/* Exactly up to it is fine. */
+	r[0] = wx_bytes(AT(0, 4), src, 10, WXPOOL_PROT_X);
+	r[1] = wx_more(src, 4 * LINE);
+	r[2] = wx_more(src, 2 * LINE - 10);
+	EXPECT_EQ(0, wx_install_vec(self->fd, POOL, r, 3));
+	EXPECT_EQ(0, memcmp(src, self->r + AT(0, 4) + 10, 4 * LINE));
+	free(before);
 }
 
 /* ------------------------------------------------------------ what is wrong */
@@ -416,15 +611,16 @@ static const struct {
 	const char *name;
 	int err;
 	uint64_t offset, length;	/* set if not 0 */
-	uint32_t reserved, prot;
+	uint32_t flags, prot;
 } bad_ranges[] = {
 	{ "offset of a byte", -EINVAL, .offset = 1 },
 	{ "offset of half a line", -EINVAL, .offset = 32 },
 	{ "offset of a byte less", -EINVAL, .offset = 4095 },
-	{ "reserved", -EINVAL, .reserved = 1 },
-	{ "reserved, high", -EINVAL, .reserved = 1U << 31 },
-	{ "protection 3", -EINVAL, .prot = 3 },
+	{ "a flag that is none", -EINVAL, .flags = 2 },
+	{ "a flag, high", -EINVAL, .flags = 1U << 31 },
+	{ "goes on, with an offset and all", -EINVAL, .flags = WXPOOL_RANGE_CONT },
 	{ "protection 4", -EINVAL, .prot = 4 },
+	{ "protection 7", -EINVAL, .prot = 7 },
 	{ "protection, high", -EINVAL, .prot = 1U << 31 },
 	{ "protection and more", -EINVAL, .prot = 1U << 31 | 2 },
 	{ "a byte too long", -EINVAL, .length = WXPOOL_MAX_INSTALL + 1 },
@@ -435,8 +631,9 @@ static const struct {
 TEST_F(packed, malformed_range)
 {
 	char src[LINE] = "x";
-	struct wxpool_range r[3], *bad;
+	struct wxpool_install_range r[3], *bad;
 	unsigned int i, j, pos;
+	struct wx_stat st;
 
 	ASSERT_EQ(0, wx_install(self->fd, POOL, 0, src, 1, WXPOOL_PROT_X));
 	for (i = 0; i < 3 * sizeof(bad_ranges) / sizeof(bad_ranges[0]); i++) {
@@ -446,9 +643,13 @@ TEST_F(packed, malformed_range)
 		bad = &r[pos];
 		bad->offset += bad_ranges[i / 3].offset;
 		bad->length = bad_ranges[i / 3].length ?: 1;
-		bad->__reserved = bad_ranges[i / 3].reserved;
+		bad->flags = bad_ranges[i / 3].flags;
 		bad->prot = bad_ranges[i / 3].prot ?: WXPOOL_PROT_X;
-		EXPECT_REFUSED(bad_ranges[i / 3].err, POOL, r, 3);
+		st = wx_stat(self->fd);
+		EXPECT_EQ(bad_ranges[i / 3].err, wx_install_vec(self->fd, POOL, r, 3)) {
+			TH_LOG("range %u: %s", pos, bad_ranges[i / 3].name);
+		}
+		EXPECT_SAME_STAT(self->fd, st);
 	}
 	for (pos = 0; pos < 3; pos++) {
 		for (j = 0; j < 3; j++)
@@ -459,7 +660,7 @@ TEST_F(packed, malformed_range)
 		r[pos].prot = 0;
 		EXPECT_REFUSED(-EINVAL, POOL, r, 3);
 		r[pos].prot = WXPOOL_PROT_X;
-		r[pos].addr = 0;
+		r[pos].source = 0;
 		EXPECT_REFUSED(-EFAULT, POOL, r, 3);
 	}
 	EXPECT_EQ(SIGBUS, try_read(self->r + PG(1)));
@@ -468,8 +669,8 @@ TEST_F(packed, malformed_range)
 
 TEST_F(packed, malformed_vec)
 {
-	struct wxpool_range one, *many;
-	struct wxpool_vec good, v;
+	struct wxpool_install_range one, *many;
+	struct wxpool_install good, v;
 	char src[LINE] = "x";
 	unsigned int i;
 
@@ -478,7 +679,7 @@ TEST_F(packed, malformed_vec)
 	for (i = 0; i <= WXPOOL_MAX_RANGES; i++)
 		many[i] = wx_bytes(i * LINE, src, 1, WXPOOL_PROT_R);
 	one = many[0];
-	good = (struct wxpool_vec) {
+	good = (struct wxpool_install) {
 		.size = sizeof(good), .pool = POOL, .nr_ranges = 1,
 		.ranges = (uintptr_t)&one,
 	};
@@ -491,7 +692,7 @@ TEST_F(packed, malformed_vec)
 } while (0)
 	REFUSED(-EINVAL, v.pool = 0);
 	REFUSED(-EINVAL, v.flags = 2);
-	REFUSED(-EINVAL, v.flags = WXPOOL_INSTALL_HUGE | 2);
+	REFUSED(-EINVAL, v.flags = WXPOOL_INSTALL_BLOCKS | 2);
 	REFUSED(-EINVAL, v.flags = 1U << 31);
 	REFUSED(-EINVAL, v.nr_ranges = 0);
 	REFUSED(-EINVAL, v.nr_ranges = UINT32_MAX);
@@ -500,13 +701,15 @@ TEST_F(packed, malformed_vec)
 	REFUSED(-EFAULT, v.ranges = 0);
 	REFUSED(-EFAULT, v.ranges = 1ULL << 63);
 	REFUSED(-EFAULT, v.ranges = (uintptr_t)~0xfffUL);
+	REFUSED(-ESTALE, v.context = wx_id(self->fd) + 1);
+	REFUSED(-ESTALE, v.context = UINT64_MAX);
 #undef REFUSED
-	/* What is output of other operations is not looked at, nor written. */
+	/* Nothing of it is output. */
 	v = good;
-	v.nr_mapped = v.map_error = ~0U;
+	v.context = wx_id(self->fd);
+	good = v;
 	EXPECT_EQ(0, wx_ioctl(self->fd, WXPOOL_IOC_INSTALL, &v));
-	EXPECT_EQ(~0U, v.nr_mapped);
-	EXPECT_EQ(~0U, v.map_error);
+	EXPECT_EQ(0, memcmp(&good, &v, sizeof(v)));
 	EXPECT_PACKED(self->fd, 1, 1, 0);
 	free(many);
 }
@@ -516,7 +719,7 @@ TEST_F(packed, too_many_bytes)
 {
 	const unsigned int nr = WXPOOL_MAX_RANGES;
 	const size_t each = WXPOOL_MAX_INSTALL / nr;
-	struct wxpool_range *r = calloc(nr, sizeof(*r));
+	struct wxpool_install_range *r = calloc(nr, sizeof(*r));
 	char *src = plain_pages(WXPOOL_MAX_INSTALL / wx_page_size);
 	unsigned int i;
 
@@ -551,7 +754,7 @@ TEST_F(packed, absurd_lengths)
 		1ULL << 40, (1ULL << 40) + 1, 1ULL << 62, 1ULL << 63,
 		UINT64_MAX - 62, UINT64_MAX - 63, UINT64_MAX,
 	};
-	struct wxpool_range r[2];
+	struct wxpool_install_range r[2];
 	unsigned int i, second;
 	char src[LINE];
 	int ret;
@@ -573,7 +776,7 @@ TEST_F(packed, end_of_the_space)
 {
 	char src[2 * LINE], *x;
 	struct wxpool_info info;
-	struct wxpool_range r;
+	struct wxpool_install_range r;
 	unsigned int i;
 	uint32_t val;
 
@@ -612,14 +815,6 @@ struct bad_source {
 	const void *src;
 	size_t len;
 };
-
-static void *unmapped_page(void)
-{
-	char *p = plain_pages(1);
-
-	munmap(p, PG(1));
-	return p;
-}
 
 /* A mapping of a file that ends before it begins */
 static void *empty_file(void)
@@ -692,7 +887,7 @@ FIXTURE_TEARDOWN(source)
 }
 
 /* Three good ranges: into a page that is there, and two that are not */
-static void good_source(struct wxpool_range *r, const char *mem)
+static void good_source(struct wxpool_install_range *r, const char *mem)
 {
 	r[0] = wx_bytes(AT(THERE, 8), mem, LINE + 3, WXPOOL_PROT_X);
 	r[1] = wx_bytes(AT(NEW_X, 2), mem, PG(2), WXPOOL_PROT_X);
@@ -715,7 +910,7 @@ static void good_source(struct wxpool_range *r, const char *mem)
 TEST_F(source, refused)
 {
 	struct wx_stat st = wx_stat(self->fd);
-	struct wxpool_range r[3];
+	struct wxpool_install_range r[3];
 	unsigned int i, pos, huge;
 	int ret;
 
@@ -723,9 +918,9 @@ TEST_F(source, refused)
 		const struct bad_source *bad = &self->bad[i / 3];
 
 		pos = i % 3;
-		huge = i & 1 ? WXPOOL_INSTALL_HUGE : 0;
+		huge = i & 1 ? WXPOOL_INSTALL_BLOCKS : 0;
 		good_source(r, self->mem);
-		r[pos].addr = (uintptr_t)bad->src;
+		r[pos].source = (uintptr_t)bad->src;
 		r[pos].length = bad->len;
 		ret = wx_install_flags(self->fd, POOL, r, 3, huge);
 		EXPECT_EQ(-EFAULT, ret) {
@@ -787,8 +982,10 @@ TEST_F(source, own_views)
 struct late {
 	pthread_t thread;
 	int fd, uffd;
-	char *src;			/* two pages, the second is late */
-	struct wxpool_range r[3];
+	char *src;			/* of which the last page is late */
+	size_t nr;			/* its pages */
+	struct wxpool_install_range r[3];
+	uint32_t flags;
 	atomic_int ret;			/* 1 until it is done */
 };
 
@@ -796,31 +993,51 @@ static void *late_install(void *arg)
 {
 	struct late *late = arg;
 
-	late->ret = wx_install_vec(late->fd, POOL, late->r, 3);
+	late->ret = wx_install_flags(late->fd, POOL, late->r, 3, late->flags);
 	return NULL;
 }
 
 /*
- * Begins an INSTALL that waits in the middle of its second range for a page
- * that userfaultfd has to bring. 0 once it waits.
+ * Begins an INSTALL that waits in its second range, of @nr pages, for the last of
+ * them, which userfaultfd has to bring. 0 once it waits.
  */
-static int late_start(struct late *late, int fd, const char *mem)
+static int late_begin(struct late *late, int fd, size_t nr)
 {
+	char *last;
+
 	late->fd = fd;
 	late->ret = 1;
+	late->nr = nr;
 	late->uffd = uffd_open(0, 0);
 	if (late->uffd < 0)
 		return late->uffd;
-	late->src = plain_pages(2);
-	memcpy(late->src, mem, PG(1));
-	if (uffd_register(late->uffd, late->src + PG(1), 1,
-			  UFFDIO_REGISTER_MODE_MISSING))
+	late->src = plain_pages(nr);
+	last = late->src + PG(nr - 1);
+	wx_pattern(late->src, PG(nr - 1), 9);
+	if (uffd_register(late->uffd, last, 1, UFFDIO_REGISTER_MODE_MISSING))
 		return -EINVAL;
-	good_source(late->r, mem);
-	late->r[1].addr = (uintptr_t)late->src;
+	late->r[1].source = (uintptr_t)late->src;
+	late->r[1].length = PG(nr);
 	if (pthread_create(&late->thread, NULL, late_install, late))
 		return -errno;
-	return uffd_wait(late->uffd) == late->src + PG(1) ? 0 : -EIO;
+	return uffd_wait(late->uffd) == last ? 0 : -EIO;
+}
+
+/* Has the page come: 0 or a negative errno */
+static int late_bring(struct late *late, const char *page)
+{
+	int ret = uffd_copy(late->uffd, late->src + PG(late->nr - 1), page);
+
+	if (!ret)
+		pthread_join(late->thread, NULL);
+	return ret;
+}
+
+static int late_start(struct late *late, int fd, const char *mem)
+{
+	good_source(late->r, mem);
+	late->flags = 0;
+	return late_begin(late, fd, 2);
 }
 
 #define LATE_OR_SKIP(late) do {						\
@@ -883,8 +1100,7 @@ TEST_F(source, late)
 	EXPECT_TRUE(wx_is_fill(self->r + AT(THERE, 8), 2 * LINE, WXPOOL_PROT_X));
 	EXPECT_NE(0, try_exec(self->x + AT(NEW_X, 2), NULL));
 
-	ASSERT_EQ(0, uffd_copy(late.uffd, late.src + PG(1), self->mem + PG(1)));
-	pthread_join(late.thread, NULL);
+	ASSERT_EQ(0, late_bring(&late, self->mem + PG(1)));
 	EXPECT_EQ(0, atomic_load(&late.ret));
 	EXPECT_EQ(0, memcmp(self->mem, self->r + AT(NEW_X, 2), PG(2)));
 	EXPECT_EQ(0, memcmp(self->mem, self->r + AT(THERE, 8), LINE + 3));
@@ -893,11 +1109,52 @@ TEST_F(source, late)
 	EXPECT_NOTHING_INSTALLED(st);
 }
 
+/*
+ * The same with more than is staged at a time, into pages that are there and pages
+ * that are not, in blocks or not: nothing of it is seen before all of it is there.
+ */
+TEST_F(source, late_and_large)
+{
+	const size_t nr = 400, at = 1324;	/* pages of two blocks */
+	struct late late;
+	char *x = wx_view(self->fd, RX, at, 2 * nr);
+	struct wx_stat st;
+	size_t i;
+	int huge;
+
+	ASSERT_NE(MAP_FAILED, x);
+	/* The last of them is there, with a line that is somebody else's. */
+	ASSERT_EQ(0, wx_install_code(self->fd, OTHER, AT(at + nr, 63), 76));
+	st = wx_stat(self->fd);
+	for (huge = 0; huge < 2; huge++) {
+		good_source(late.r, self->mem);
+		late.r[1].offset = AT(at, 3);
+		late.flags = huge ? WXPOOL_INSTALL_BLOCKS : 0;
+		i = late_begin(&late, self->fd, nr);
+		if (late.uffd < 0)
+			SKIP(return, "userfaultfd: %s", strerror(-(int)i));
+		ASSERT_EQ(0, i);
+		EXPECT_EQ(1, atomic_load(&late.ret));
+		EXPECT_TRUE(wx_is_fill(self->r + AT(THERE, 8), 2 * LINE, WXPOOL_PROT_X));
+		for (i = 0; i < nr; i++)
+			EXPECT_NE(0, try_exec(x + AT(i, 3), NULL));
+		EXPECT_TRUE(wx_is_fill(x + PG(nr), PG(1) - LINE, WXPOOL_PROT_X));
+		EXPECT_CODE(x + AT(nr, 63), 76);
+		EXPECT_EQ(1, atomic_load(&late.ret));
+		ASSERT_EQ(0, late_bring(&late, self->mem + PG(1)));
+		EXPECT_EQ(0, atomic_load(&late.ret));
+		EXPECT_EQ(0, memcmp(late.src, x + AT(0, 3), PG(nr)));
+		EXPECT_EQ(0, wx_free(self->fd, POOL));
+		EXPECT_EQ(st.lines, wx_stat(self->fd).lines);
+		EXPECT_TRUE(wx_is_fill(x + PG(nr), PG(1) - LINE, WXPOOL_PROT_X));
+	}
+}
+
 /* The page does not come, but goes. */
 TEST_F(source, late_and_gone)
 {
 	struct wx_stat st = wx_stat(self->fd);
-	struct wxpool_range r[3];
+	struct wxpool_install_range r[3];
 	struct late late;
 
 	LATE_OR_SKIP(&late);
@@ -920,8 +1177,7 @@ TEST_F(source, late_and_taken)
 	LATE_OR_SKIP(&late);
 	ret = wx_install_code(self->fd, OTHER, AT(NEW_X + 1, 5), 82);
 	EXPECT_TRUE(!ret || ret == -EEXIST);
-	ASSERT_EQ(0, uffd_copy(late.uffd, late.src + PG(1), self->mem + PG(1)));
-	pthread_join(late.thread, NULL);
+	ASSERT_EQ(0, late_bring(&late, self->mem + PG(1)));
 	EXPECT_EQ(ret ? 0 : -EEXIST, atomic_load(&late.ret));
 	if (!ret) {
 		EXPECT_EQ(0, try_exec(self->x + AT(NEW_X + 1, 5), &val));
@@ -947,8 +1203,7 @@ TEST_F(source, late_and_freed)
 	/* ... and the page that it goes to, with the last other line in it */
 	EXPECT_EQ(0, wx_free(self->fd, OTHER));
 	EXPECT_EQ(SIGBUS, try_read(self->r + PG(60)));
-	ASSERT_EQ(0, uffd_copy(late.uffd, late.src + PG(1), self->mem + PG(1)));
-	pthread_join(late.thread, NULL);
+	ASSERT_EQ(0, late_bring(&late, self->mem + PG(1)));
 	EXPECT_EQ(0, atomic_load(&late.ret));
 	EXPECT_EQ(0, memcmp(self->mem, self->r + AT(NEW_X, 2), PG(2)));
 	EXPECT_EQ(0, memcmp(self->mem, self->r + AT(THERE, 8), LINE + 3));
@@ -967,8 +1222,7 @@ TEST_F(source, late_and_allocated)
 	LATE_OR_SKIP(&late);
 	ret = wx_alloc(self->fd, OTHER, NEW_X + 1, 1);
 	EXPECT_TRUE(!ret || ret == -EEXIST);
-	ASSERT_EQ(0, uffd_copy(late.uffd, late.src + PG(1), self->mem + PG(1)));
-	pthread_join(late.thread, NULL);
+	ASSERT_EQ(0, late_bring(&late, self->mem + PG(1)));
 	EXPECT_EQ(ret ? 0 : -EEXIST, atomic_load(&late.ret));
 	if (!ret) {
 		EXPECT_EQ(SIGBUS, try_read(self->x + PG(NEW_X)));
@@ -1041,7 +1295,7 @@ static int count_writes(char *p)
 	n += process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == 1;
 	n += read(zero, p, 1) == 1;
 	n += !poke(p);
-	n += !madvise(p, PG(1), 23 /* MADV_POPULATE_WRITE */);
+	n += !madvise(p, PG(1), MADV_POPULATE_WRITE);
 	n += !try_write(p, 1);
 	close(mem);
 	close(zero);
@@ -1135,6 +1389,49 @@ TEST_F(packed, views_of_all_sorts)
 	EXPECT_EQ(93, val);
 	EXPECT_EQ(0, try_exec(to + AT(1, 2), &val));
 	EXPECT_EQ(94, val);
+}
+
+struct watcher {
+	const volatile char *at;
+	char fill;
+	atomic_bool stop;
+	bool seen;
+};
+
+static void *watch(void *arg)
+{
+	struct watcher *w = arg;
+
+	while (!atomic_load(&w->stop))
+		if (*w->at != w->fill)
+			w->seen = true;
+	return NULL;
+}
+
+/* While one thread's calls fail, another looks at what they would have brought. */
+TEST_F(packed, failed_call_is_never_seen)
+{
+	struct watcher w = { .at = self->x + LINE };
+	struct wxpool_install_range ranges[2];
+	char code[LINE];
+	pthread_t thread;
+	unsigned int i;
+
+	/* The page is there, and its fourth line is taken. */
+	ASSERT_EQ(0, wx_install_code(self->fd, POOL, 0, 1));
+	ASSERT_EQ(0, wx_install_code(self->fd, POOL, 3 * LINE, 2));
+	w.fill = *w.at;
+	wx_pattern(code, sizeof(code), 1);
+	ASSERT_NE(w.fill, code[0]);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, watch, &w));
+	ranges[0] = wx_bytes(LINE, code, sizeof(code), WXPOOL_PROT_X);
+	ranges[1] = wx_bytes(3 * LINE, code, sizeof(code), WXPOOL_PROT_X);
+	for (i = 0; i < wx_rounds(20000); i++)
+		ASSERT_EQ(-EEXIST, wx_install_vec(self->fd, POOL, ranges, 2));
+	atomic_store(&w.stop, true);
+	pthread_join(thread, NULL);
+	EXPECT_FALSE(w.seen);
+	EXPECT_EQ(w.fill, *w.at);
 }
 
 TEST_HARNESS_MAIN

@@ -6,6 +6,7 @@
  *
  * WXPOOL_KILL_PAGES: how many pages the operations are about
  */
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/sysinfo.h>
@@ -15,8 +16,8 @@
 #include "wxpool_uring.h"
 #include "wxpool_util.h"
 
-#define CONTEXT_PARAM	WX_PARAM_DIR "max_pages_per_context"
-#define USER_PARAM	WX_PARAM_DIR "max_pages_per_user"
+#define CONTEXT_PARAM	WX_PARAM_DIR "max_bytes_per_context"
+#define USER_PARAM	WX_PARAM_DIR "max_bytes_per_user"
 
 #define POOL		1
 #define OTHER		2
@@ -25,17 +26,21 @@
 
 static size_t nr_pages;
 
-static struct wxpool_range ranges[WXPOOL_MAX_RANGES];
+static union {
+	struct wxpool_alloc_range alloc[WXPOOL_MAX_RANGES];
+	struct wxpool_protect_range protect[WXPOOL_MAX_RANGES];
+	struct wxpool_install_range install[WXPOOL_MAX_RANGES];
+} ranges;
 
 /* A vector of as many ranges as there can be, of all pages */
-static uint32_t all_pages(uint32_t prot)
+static size_t pages_of_each(void)
 {
-	size_t each = (nr_pages + WXPOOL_MAX_RANGES - 1) / WXPOOL_MAX_RANGES;
-	uint32_t nr = nr_pages / each, i;
+	return (nr_pages + WXPOOL_MAX_RANGES - 1) / WXPOOL_MAX_RANGES;
+}
 
-	for (i = 0; i < nr; i++)
-		ranges[i] = wx_range(i * each, each, prot, NULL);
-	return nr;
+static uint32_t nr_ranges(void)
+{
+	return nr_pages / pages_of_each();
 }
 
 /* One line in each of up to @nr pages from @page on */
@@ -45,8 +50,8 @@ static uint32_t line_of_each(size_t page, uint32_t nr, unsigned int line)
 	uint32_t i;
 
 	for (i = 0; i < nr; i++)
-		ranges[i] = wx_bytes(PG(page + i) + line * LINE, byte, 1,
-				     WXPOOL_PROT_X);
+		ranges.install[i] = wx_bytes(PG(page + i) + line * LINE, byte, 1,
+					     WXPOOL_PROT_X);
 	return nr;
 }
 
@@ -55,7 +60,7 @@ static void install_lines(uint32_t pool, unsigned int line)
 	size_t page;
 
 	for (page = 0; page + WXPOOL_MAX_RANGES <= nr_pages; page += WXPOOL_MAX_RANGES)
-		CHILD_CHECK(!wx_install_vec(CTX_FD, pool, ranges,
+		CHILD_CHECK(!wx_install_vec(CTX_FD, pool, ranges.install,
 					    line_of_each(page, WXPOOL_MAX_RANGES,
 							 line)));
 }
@@ -66,9 +71,18 @@ static void nothing(void)
 {
 }
 
+static void fill_alloc(void)
+{
+	uint32_t i;
+
+	for (i = 0; i < nr_ranges(); i++)
+		ranges.alloc[i] = wx_alloc_range(i * pages_of_each(), pages_of_each());
+}
+
 static int alloc_all(void)
 {
-	return wx_alloc_vec(CTX_FD, POOL, ranges, all_pages(0));
+	fill_alloc();
+	return wx_alloc_vec(CTX_FD, POOL, ranges.alloc, nr_ranges());
 }
 
 static void prepare_protect(void)
@@ -82,7 +96,12 @@ static void prepare_protect(void)
 
 static int protect_all(void)
 {
-	return wx_protect_vec(CTX_FD, POOL, ranges, all_pages(WXPOOL_PROT_X));
+	uint32_t i;
+
+	for (i = 0; i < nr_ranges(); i++)
+		ranges.protect[i] = wx_protect_range(i * pages_of_each(),
+						     pages_of_each(), WXPOOL_PROT_X);
+	return wx_protect_vec(CTX_FD, POOL, ranges.protect, nr_ranges());
 }
 
 static void prepare_free(void)
@@ -103,8 +122,8 @@ static void prepare_free_regions(void)
 
 	for (page = 0; page + WXPOOL_MAX_RANGES <= nr_pages; page += i) {
 		for (i = 0; i < WXPOOL_MAX_RANGES; i++)
-			ranges[i] = wx_range(page + i, 1, 0, NULL);
-		CHILD_CHECK(!wx_alloc_vec(CTX_FD, POOL, ranges, i));
+			ranges.alloc[i] = wx_alloc_range(page + i, 1);
+		CHILD_CHECK(!wx_alloc_vec(CTX_FD, POOL, ranges.alloc, i));
 	}
 }
 
@@ -113,7 +132,24 @@ static void prepare_free_lines(void)
 	install_lines(POOL, 3);
 }
 
-/* Each page is another pool's as well, and a child shows it: copies of all */
+/* A pool for each page, and lines of all of them in pages that they share */
+static void prepare_free_pools(void)
+{
+	size_t nr = nr_pages < 16384 ? nr_pages : 16384, page;
+
+	for (page = 0; page < nr; page++) {
+		CHILD_CHECK(!wx_alloc(CTX_FD, 1 + page, page, 1));
+		CHILD_CHECK(!wx_install_code(CTX_FD, 1 + page,
+					     PG(2 * nr_pages) + page * LINE, 1));
+	}
+}
+
+static int free_all(void)
+{
+	return wx_free_all(CTX_FD, 0);
+}
+
+/* Each page is another pool's as well, and a child shows it: all are kept */
 static void prepare_free_inherited(void)
 {
 	char *x = wx_view(CTX_FD, RX, 0, nr_pages);
@@ -129,6 +165,11 @@ static void prepare_free_inherited(void)
 		for (;;)
 			pause();
 	}
+}
+
+static int revoke_all(void)
+{
+	return wx_free_all(CTX_FD, WXPOOL_FREE_REVOKE);
 }
 
 static char *bytes;
@@ -147,22 +188,23 @@ static int install_all(void)
 			  WXPOOL_PROT_X);
 }
 
-/* A line in each of many windows of huge size */
-static int install_windows(void)
+/* A line in each of many blocks */
+static int install_blocks(void)
 {
 	struct wxpool_info info;
 	uint32_t nr, i;
 
 	CHILD_CHECK(!wx_info(CTX_FD, &info));
-	if (!info.huge_size)
-		info.huge_size = wx_page_size;
-	nr = PG(nr_pages) / info.huge_size;
+	if (!info.block_size)
+		info.block_size = wx_page_size;
+	nr = PG(nr_pages) / info.block_size;
 	if (nr > WXPOOL_MAX_RANGES)
 		nr = WXPOOL_MAX_RANGES;
 	for (i = 0; i < nr; i++)
-		ranges[i] = wx_bytes((uint64_t)i * info.huge_size, "x", 1,
-				     WXPOOL_PROT_X);
-	return wx_install_flags(CTX_FD, POOL, ranges, nr, WXPOOL_INSTALL_HUGE);
+		ranges.install[i] = wx_bytes((uint64_t)i * info.block_size, "x", 1,
+					     WXPOOL_PROT_X);
+	return wx_install_flags(CTX_FD, POOL, ranges.install, nr,
+				WXPOOL_INSTALL_BLOCKS);
 }
 
 static int close_context(void)
@@ -206,12 +248,13 @@ static void prepare_worker(void)
 
 static int alloc_by_worker(void)
 {
-	struct wxpool_vec vec = {
-		.size = sizeof(vec), .pool = POOL, .ranges = (uintptr_t)ranges,
-		.nr_ranges = all_pages(0),
+	struct wxpool_alloc arg = {
+		.size = sizeof(arg), .pool = POOL,
+		.ranges = (uintptr_t)ranges.alloc, .nr_ranges = nr_ranges(),
 	};
 
-	return ring_op(&ring, CTX_FD, WXPOOL_IOC_ALLOC, &vec, IOSQE_ASYNC);
+	fill_alloc();
+	return ring_op(&ring, CTX_FD, WXPOOL_IOC_ALLOC, &arg, IOSQE_ASYNC);
 }
 
 /* ---------------------------------------------------------------- fixture */
@@ -255,16 +298,24 @@ FIXTURE_VARIANT_ADD(kill, free_lines) {
 	.job = { .prepare = prepare_free_lines, .run = free_pool },
 };
 
+FIXTURE_VARIANT_ADD(kill, free_pools) {
+	.job = { .prepare = prepare_free_pools, .run = free_all },
+};
+
 FIXTURE_VARIANT_ADD(kill, free_inherited) {
-	.job = { .prepare = prepare_free_inherited, .run = free_pool, .stops = true },
+	.job = { .prepare = prepare_free_inherited, .run = free_pool },
+};
+
+FIXTURE_VARIANT_ADD(kill, revoke) {
+	.job = { .prepare = prepare_free_inherited, .run = revoke_all },
 };
 
 FIXTURE_VARIANT_ADD(kill, install) {
 	.job = { .prepare = prepare_install, .run = install_all, .stops = true },
 };
 
-FIXTURE_VARIANT_ADD(kill, install_windows) {
-	.job = { .prepare = nothing, .run = install_windows, .stops = true },
+FIXTURE_VARIANT_ADD(kill, install_blocks) {
+	.job = { .prepare = nothing, .run = install_blocks, .stops = true },
 };
 
 FIXTURE_VARIANT_ADD(kill, close) {
@@ -279,11 +330,11 @@ FIXTURE_VARIANT_ADD(kill, worker) {
 	.job = { .prepare = prepare_worker, .run = alloc_by_worker, .remote = true },
 };
 
-static int set_limit(const char *param, long pages)
+static int set_limit(const char *param, long bytes)
 {
 	char text[32];
 
-	snprintf(text, sizeof(text), "%ld", pages);
+	snprintf(text, sizeof(text), "%ld", bytes);
 	return wx_write_file(param, text);
 }
 
@@ -315,8 +366,8 @@ FIXTURE_SETUP(kill)
 		RING_OR_SKIP(&ring, 0);
 		io_uring_queue_exit(&ring);
 	}
-	ASSERT_EQ(0, set_limit(CONTEXT_PARAM, 3 * nr_pages));
-	ASSERT_EQ(0, set_limit(USER_PARAM, 3 * nr_pages));
+	ASSERT_EQ(0, set_limit(CONTEXT_PARAM, PG(4 * nr_pages)));
+	ASSERT_EQ(0, set_limit(USER_PARAM, PG(4 * nr_pages)));
 }
 
 FIXTURE_TEARDOWN(kill)
@@ -457,9 +508,9 @@ static enum fate fate_of(const struct job *job, const struct victim *v,
 {
 	if (err)
 		return job->closes ? DONE : MISHAP;
-	if (!memcmp(end, &v->before, sizeof(*end)))
+	if (wx_same_counts(end, &v->before))
 		return UNDONE;
-	return memcmp(end, done, sizeof(*end)) ? TORN : DONE;
+	return wx_same_counts(end, done) ? DONE : TORN;
 }
 
 /* Kills a process that has worked for some milliseconds. */
@@ -494,19 +545,6 @@ static enum fate kill_at(const struct group *group, const struct job *job,
 	return fate;
 }
 
-/* Nothing is charged to the user any more. */
-static bool all_given_back(long pages)
-{
-	int fd = wx_open();
-	bool ok;
-
-	set_limit(USER_PARAM, 5);
-	ok = wx_alloc(fd, POOL, 0, 6) == -ENOSPC && !wx_alloc(fd, POOL, 0, 5);
-	set_limit(USER_PARAM, pages);
-	close(fd);
-	return ok;
-}
-
 /*
  * Killed at some points of its way, the operation is done or undone. One that
  * looks for signals, and takes long enough to tell, is undone at least once
@@ -535,8 +573,156 @@ TEST_F(kill, half_way)
 	}
 	EXPECT_TRUE(undone || !must_stop);
 	/* Grandchildren and workers may take a moment longer. */
-	while (!all_given_back(3 * nr_pages))
+	while (!wx_nothing_charged())
 		usleep(100000);
+}
+
+/* ---------------------------------------------------------- who has to wait */
+
+/* What another process does with a context, while its owner keeps it busy */
+static void wait_in_fault(int fd, char *x)
+{
+	madvise(x, PG(1), MADV_DONTNEED);
+	try_read(x);
+}
+
+static void wait_in_info(int fd, char *x)
+{
+	wx_id(fd);
+}
+
+static void wait_in_fdinfo(int fd, char *x)
+{
+	struct wx_stat st;
+
+	wx_stat_of(getpid(), fd, &st);
+}
+
+FIXTURE(wait) {
+	long context, user;
+};
+
+FIXTURE_VARIANT(wait)
+{
+	void (*waits)(int fd, char *x);
+};
+
+FIXTURE_VARIANT_ADD(wait, fault) {
+	.waits = wait_in_fault,
+};
+
+FIXTURE_VARIANT_ADD(wait, info) {
+	.waits = wait_in_info,
+};
+
+FIXTURE_VARIANT_ADD(wait, fdinfo) {
+	.waits = wait_in_fdinfo,
+};
+
+FIXTURE_SETUP(wait)
+{
+	if (access(WX_DEV, F_OK))
+		SKIP(return, "no " WX_DEV ": modprobe wxpool first");
+	if (geteuid())
+		SKIP(return, "only root can change the limits");
+	self->context = wx_read_long(CONTEXT_PARAM);
+	self->user = wx_read_long(USER_PARAM);
+	nr_pages = how_many();
+	ASSERT_EQ(0, set_limit(CONTEXT_PARAM, PG(4 * nr_pages)));
+	ASSERT_EQ(0, set_limit(USER_PARAM, PG(4 * nr_pages)));
+}
+
+FIXTURE_TEARDOWN(wait)
+{
+	if (self->context > 0 && !geteuid()) {
+		set_limit(CONTEXT_PARAM, self->context);
+		set_limit(USER_PARAM, self->user);
+	}
+}
+
+static void be_waiter(int sock, void (*waits)(int fd, char *x))
+{
+	int fd = wx_recv_fd(sock);
+	char *x;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	CHILD_CHECK(fd >= 0);
+	x = wx_view(fd, RX, 0, 1);
+	CHILD_CHECK(x != MAP_FAILED);
+	waits(fd, x);
+	wx_step(sock);
+	for (;;)
+		waits(fd, x);
+}
+
+static atomic_bool busy_done;
+
+static void *be_busy(void *arg)
+{
+	CHILD_CHECK(!free_all());
+	busy_done = true;
+	return NULL;
+}
+
+/*
+ * Kills a process that waits for the context while FREE of all has it. Is it gone
+ * before FREE is done? @ms: how long that took; -1 on a mishap
+ */
+static bool waiter_goes_first(void (*waits)(int fd, char *x), long *ms)
+{
+	pthread_t thread;
+	bool first;
+	int sock[2];
+	pid_t pid;
+	long begun;
+
+	*ms = -1;
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock))
+		return false;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		close(sock[0]);
+		be_waiter(sock[1], waits);
+	}
+	close(sock[1]);
+	if (pid < 0 || dup2(wx_open(), CTX_FD) != CTX_FD)
+		return false;
+	prepare_free_pools();
+	if (wx_send_fd(sock[0], CTX_FD) || wx_wait_step(sock[0]))
+		return false;
+	busy_done = false;
+	begun = now_ms();
+	if (pthread_create(&thread, NULL, be_busy, NULL))
+		return false;
+	usleep(20000);
+	kill(pid, SIGKILL);
+	if (wx_wait(pid) != 256 + SIGKILL)
+		return false;
+	first = !busy_done;
+	pthread_join(thread, NULL);
+	*ms = now_ms() - begun;
+	close(CTX_FD);
+	close(sock[0]);
+	return first;
+}
+
+/* Whoever waits for a context that is busy can be killed, and goes at once. */
+TEST_F(wait, is_killable)
+{
+	unsigned int tries = 0;
+	long ms = 0;
+	bool first;
+
+	do {
+		first = waiter_goes_first(variant->waits, &ms);
+		ASSERT_GE(ms, 0);
+		printf("# FREE took %ld ms, %s\n", ms,
+		       first ? "the killed one was gone before" : "and then it was gone");
+		fflush(stdout);
+	} while (!first && ++tries < 20);
+	/* FREE may be too quick to tell. */
+	EXPECT_TRUE(first || ms < 200);
 }
 
 FIXTURE(after) {

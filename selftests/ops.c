@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * ALLOC, PROTECT and FREE: each transition of a page that exists, each that
- * does not, vectors that are all or nothing, and views made in place.
+ * does not, vectors that are all or nothing, and views that take each other's
+ * place.
  */
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -80,6 +81,74 @@ TEST_F(ctx, seal_r_is_never_code)
 	EXPECT_EQ(SIGBUS, try_write(w, 0));
 }
 
+/* Do loads from XO views fail here? */
+static bool loads_fail(int fd)
+{
+	struct wxpool_info info = { 0 };
+
+	wx_info(fd, &info);
+	return info.features & WXPOOL_FEATURE_XO;
+}
+
+TEST_F(ctx, seal_xo_is_only_run)
+{
+	uint32_t val;
+	char *w, *x, *r, *xo;
+
+	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 2));
+	w = wx_view(self->fd, RW, 0, 2);
+	x = wx_view(self->fd, RX, 0, 2);
+	r = wx_view(self->fd, PROT_READ, 0, 2);
+	xo = wx_view(self->fd, XO, 0, 2);
+	ASSERT_NE(MAP_FAILED, w);
+	ASSERT_NE(MAP_FAILED, x);
+	ASSERT_NE(MAP_FAILED, r);
+	ASSERT_NE(MAP_FAILED, xo);
+	wx_emit_pages(w, 2, 30);
+	EXPECT_EQ(SIGBUS, try_exec(xo, &val));
+
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 2, WXPOOL_PROT_XO));
+	EXPECT_STAT_XO(self->fd, 1, 0, 0, 0, 2, 0);
+	EXPECT_EQ(0, try_exec(xo, &val));
+	EXPECT_EQ(30, val);
+	EXPECT_EQ(0, try_exec(xo + PG(1), &val));
+	EXPECT_EQ(31, val);
+	EXPECT_EQ(loads_fail(self->fd) ? SIGSEGV : 0, try_read(xo));
+	EXPECT_EQ(SIGSEGV, try_write(xo, 0));
+	EXPECT_EQ(SIGBUS, try_read(r));
+	EXPECT_EQ(SIGBUS, try_read(x));
+	EXPECT_EQ(SIGBUS, try_exec(x, &val));
+	EXPECT_EQ(SIGBUS, try_read(w));
+	EXPECT_EQ(SIGBUS, try_write(w, 0));
+	EXPECT_EQ(-EACCES, wx_mprotect(xo, 2, RX));
+	EXPECT_EQ(-EACCES, wx_mprotect(xo, 2, PROT_READ));
+	EXPECT_EQ(0, try_exec(xo, &val));
+}
+
+/* An XO view runs what an X view shows, and nothing of what an R view shows. */
+TEST_F(ctx, xo_view_of_each_state)
+{
+	uint32_t val;
+	char *w, *xo;
+
+	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 4));
+	w = wx_view(self->fd, RW, 0, 4);
+	xo = wx_view(self->fd, XO, 0, 5);
+	ASSERT_NE(MAP_FAILED, w);
+	ASSERT_NE(MAP_FAILED, xo);
+	wx_emit_pages(w, 4, 60);
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 1, 1, WXPOOL_PROT_R));
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 2, 1, WXPOOL_PROT_X));
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 3, 1, WXPOOL_PROT_XO));
+	EXPECT_EQ(SIGBUS, try_exec(xo, NULL));
+	EXPECT_EQ(SIGBUS, try_exec(xo + PG(1), NULL));
+	EXPECT_EQ(0, try_exec(xo + PG(2), &val));
+	EXPECT_EQ(62, val);
+	EXPECT_EQ(0, try_exec(xo + PG(3), &val));
+	EXPECT_EQ(63, val);
+	EXPECT_EQ(SIGBUS, try_exec(xo + PG(4), NULL));
+}
+
 /* Page 0 of each test: in one of the states that a page can have */
 FIXTURE_VARIANT(state)
 {
@@ -92,8 +161,8 @@ FIXTURE_VARIANT(state)
 FIXTURE(state) {
 	int fd;
 	struct wx_stat st;
-	char *w, *x, *r;
-	int look_w, look_x, look_r;
+	char *w, *x, *r, *xo;
+	int look_w, look_x, look_r, run_xo;
 };
 
 FIXTURE_VARIANT_ADD(state, absent) {
@@ -118,8 +187,18 @@ FIXTURE_VARIANT_ADD(state, sealed_x) {
 	.alloc = -EEXIST, .protect = -EPERM,
 };
 
+FIXTURE_VARIANT_ADD(state, sealed_xo) {
+	.present = true, .pool = POOL, .prot = WXPOOL_PROT_XO,
+	.alloc = -EEXIST, .protect = -EPERM,
+};
+
 FIXTURE_VARIANT_ADD(state, sealed_x_of_another_pool) {
 	.present = true, .pool = OTHER, .prot = WXPOOL_PROT_X,
+	.alloc = -EEXIST, .protect = -ENOENT,
+};
+
+FIXTURE_VARIANT_ADD(state, sealed_xo_of_another_pool) {
+	.present = true, .pool = OTHER, .prot = WXPOOL_PROT_XO,
 	.alloc = -EEXIST, .protect = -ENOENT,
 };
 
@@ -135,9 +214,11 @@ FIXTURE_SETUP(state)
 	self->w = wx_view(self->fd, RW, 0, 1);
 	self->x = wx_view(self->fd, RX, 0, 1);
 	self->r = wx_view(self->fd, PROT_READ, 0, 1);
+	self->xo = wx_view(self->fd, XO, 0, 1);
 	ASSERT_NE(MAP_FAILED, self->w);
 	ASSERT_NE(MAP_FAILED, self->x);
 	ASSERT_NE(MAP_FAILED, self->r);
+	ASSERT_NE(MAP_FAILED, self->xo);
 	if (variant->present) {
 		ASSERT_EQ(0, wx_alloc(self->fd, variant->pool, 0, 1));
 		wx_emit(self->w, 99);
@@ -149,6 +230,7 @@ FIXTURE_SETUP(state)
 	self->look_w = wx_look(self->w);
 	self->look_x = wx_look(self->x);
 	self->look_r = wx_look(self->r);
+	self->run_xo = try_exec(self->xo, NULL);
 }
 
 FIXTURE_TEARDOWN(state)
@@ -161,6 +243,7 @@ FIXTURE_TEARDOWN(state)
 	EXPECT_EQ(self->look_w, wx_look(self->w));			\
 	EXPECT_EQ(self->look_x, wx_look(self->x));			\
 	EXPECT_EQ(self->look_r, wx_look(self->r));			\
+	EXPECT_EQ(self->run_xo, try_exec(self->xo, NULL));		\
 	EXPECT_EQ(variant->present && !variant->prot ? 0 : SIGBUS,	\
 		  try_write(self->w + 64, 1));				\
 } while (0)
@@ -199,9 +282,48 @@ TEST_F(state, protect_x)
 	}
 }
 
+TEST_F(state, protect_xo)
+{
+	uint32_t val;
+
+	EXPECT_EQ(variant->protect,
+		  wx_protect(self->fd, POOL, 0, 1, WXPOOL_PROT_XO));
+	if (!variant->protect) {
+		EXPECT_STAT_XO(self->fd, 2, 2, 0, 0, 1, 0);
+		EXPECT_EQ(0, try_exec(self->xo, &val));
+		EXPECT_EQ(99, val);
+		EXPECT_EQ(SIGBUS, try_read(self->r));
+	} else {
+		EXPECT_SAME_PAGE();
+	}
+}
+
+/* INSTALL goes to lines: into no page that ALLOC gave, of whichever pool. */
+TEST_F(state, install)
+{
+	unsigned char code[LINE];
+	uint32_t prot, pool, val;
+	size_t len = wx_emit(code, 98);
+
+	for (prot = WXPOOL_PROT_R; prot <= WXPOOL_PROT_XO; prot++)
+		for (pool = POOL; pool <= 3 && variant->present; pool++)
+			EXPECT_EQ(-EEXIST, wx_install(self->fd, pool, 0, code,
+						      len, prot));
+	if (variant->present) {
+		EXPECT_SAME_PAGE();
+		return;
+	}
+	EXPECT_EQ(0, wx_install(self->fd, POOL, 0, code, len, WXPOOL_PROT_XO));
+	EXPECT_STAT_XO(self->fd, 2, 2, 0, 0, 1, 0);
+	EXPECT_EQ(0, try_exec(self->xo, &val));
+	EXPECT_EQ(98, val);
+	EXPECT_EQ(SIGBUS, try_read(self->x));
+}
+
 /* A pool that is not alive has no pages, whatever is at the offset. */
 TEST_F(state, protect_for_no_pool)
 {
+	EXPECT_POOL(self->fd, 3, WXPOOL_POOL_GONE, 0, 0);
 	EXPECT_EQ(-ENOENT, wx_protect(self->fd, 3, 0, 1, WXPOOL_PROT_X));
 	EXPECT_EQ(-ENOENT, wx_free(self->fd, 3));
 	EXPECT_SAME_PAGE();
@@ -212,15 +334,19 @@ TEST_F(state, free_own_pool)
 	struct wxpool_free arg;
 	bool own = variant->present && variant->pool == POOL;
 
+	EXPECT_POOL(self->fd, POOL, WXPOOL_POOL_LIVE, own ? 2 : 1, 0);
 	EXPECT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(own ? 2 : 1, arg.nr_freed);
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(own ? 2 : 1, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
+	EXPECT_EQ(0, arg.lines_kept);
 	EXPECT_EQ(-ENOENT, wx_free(self->fd, POOL));
+	EXPECT_POOL(self->fd, POOL, WXPOOL_POOL_GONE, 0, 0);
 	if (own || !variant->present) {
 		EXPECT_STAT(self->fd, 1, 1, 0, 0, 0);
 		EXPECT_EQ(SIGBUS, try_write(self->w, 1));
 		EXPECT_EQ(SIGBUS, try_read(self->w));
 		EXPECT_EQ(SIGBUS, try_exec(self->x, NULL));
+		EXPECT_EQ(SIGBUS, try_exec(self->xo, NULL));
 		EXPECT_EQ(SIGBUS, try_read(self->r));
 	} else {
 		self->st.pools--;
@@ -232,21 +358,28 @@ TEST_F(state, free_own_pool)
 /* Whatever it was, after FREE it can become anything again, from zero. */
 TEST_F(state, reuse_after_free)
 {
+	uint32_t next, val;
 	size_t i;
 
 	EXPECT_EQ(0, wx_free(self->fd, POOL));
 	EXPECT_EQ(0, wx_free(self->fd, OTHER));
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
-	ASSERT_EQ(0, wx_alloc(self->fd, 5, 0, 1));
-	for (i = 0; i < PG(1); i++)
-		ASSERT_EQ(0, self->w[i]);
-	wx_emit(self->w, 5);
-	EXPECT_EQ(0, wx_protect(self->fd, 5, 0, 1,
-				variant->prot == WXPOOL_PROT_X ?
-				WXPOOL_PROT_R : WXPOOL_PROT_X));
-	EXPECT_EQ(0, try_read(self->r));
-	EXPECT_EQ(variant->prot == WXPOOL_PROT_X ? SIGBUS : 0,
-		  try_exec(self->x, NULL));
+	for (next = WXPOOL_PROT_R; next <= WXPOOL_PROT_XO; next++) {
+		ASSERT_EQ(0, wx_alloc(self->fd, 5, 0, 1));
+		for (i = 0; i < PG(1); i++)
+			ASSERT_EQ(0, self->w[i]);
+		wx_emit(self->w, next);
+		EXPECT_EQ(0, wx_protect(self->fd, 5, 0, 1, next));
+		EXPECT_EQ(next == WXPOOL_PROT_XO ? SIGBUS : 0, try_read(self->r));
+		EXPECT_EQ(next == WXPOOL_PROT_X ? 0 : SIGBUS,
+			  try_exec(self->x, NULL));
+		EXPECT_EQ(next == WXPOOL_PROT_R ? SIGBUS : 0,
+			  try_exec(self->xo, &val));
+		if (next != WXPOOL_PROT_R)
+			EXPECT_EQ(next, val);
+		EXPECT_EQ(0, wx_free(self->fd, 5));
+	}
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 }
 
 /* ----------------------------------------------------------------- ranges */
@@ -305,7 +438,8 @@ TEST_F(ctx, range_with_a_flaw)
 TEST_F(ctx, vector_with_a_flaw)
 {
 	const unsigned int at[] = { 0, 31, 63 };
-	struct wxpool_range r[64];
+	struct wxpool_protect_range r[64];
+	struct wxpool_alloc_range a[64];
 	unsigned int i, j, pos;
 	char *w, *x;
 
@@ -322,8 +456,7 @@ TEST_F(ctx, vector_with_a_flaw)
 	for (i = 0; i < 3; i++) {
 		pos = at[i];
 		for (j = 0; j < 64; j++)
-			r[j] = wx_range(j, 1, j & 1 ? WXPOOL_PROT_X :
-					WXPOOL_PROT_R, NULL);
+			r[j] = wx_protect_range(j, 1, 1 + j % 3);
 		r[pos].offset = PG(200);
 		EXPECT_EQ(-EPERM, wx_protect_vec(self->fd, POOL, r, 64));
 		r[pos].offset = PG(201);
@@ -337,10 +470,11 @@ TEST_F(ctx, vector_with_a_flaw)
 		}
 
 		for (j = 0; j < 64; j++)
-			r[j] = wx_range(300 + j, 1, 0, NULL);
-		r[pos].offset = PG(5);
-		EXPECT_EQ(-EEXIST, wx_alloc_vec(self->fd, POOL, r, 64));
-		EXPECT_EQ(-EEXIST, wx_alloc_vec(self->fd, 77, r, 64));
+			a[j] = wx_alloc_range(300 + j, 1);
+		a[pos].offset = PG(5);
+		EXPECT_EQ(-EEXIST, wx_alloc_vec(self->fd, POOL, a, 64));
+		EXPECT_EQ(-EEXIST, wx_alloc_vec(self->fd, 77, a, 64));
+		EXPECT_POOL(self->fd, 77, WXPOOL_POOL_GONE, 0, 0);
 		EXPECT_STAT(self->fd, 2, 65, 0, 1, 0);
 	}
 	/* The refusals have left everything as it must be for this: */
@@ -358,18 +492,19 @@ TEST_F(ctx, vector_with_a_flaw)
 /* The same page twice in a vector is a transition that does not exist. */
 TEST_F(ctx, vector_with_overlaps)
 {
-	struct wxpool_range r[2];
+	struct wxpool_alloc_range a[2];
+	struct wxpool_protect_range r[2];
 	char *w;
 
-	r[0] = wx_range(0, 4, 0, NULL);
-	r[1] = wx_range(3, 4, 0, NULL);
-	EXPECT_EQ(-EEXIST, wx_alloc_vec(self->fd, POOL, r, 2));
+	a[0] = wx_alloc_range(0, 4);
+	a[1] = wx_alloc_range(3, 4);
+	EXPECT_EQ(-EEXIST, wx_alloc_vec(self->fd, POOL, a, 2));
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 	EXPECT_EQ(-ENOENT, wx_free(self->fd, POOL));
 
 	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 7));
-	r[0].prot = WXPOOL_PROT_R;
-	r[1].prot = WXPOOL_PROT_X;
+	r[0] = wx_protect_range(0, 4, WXPOOL_PROT_R);
+	r[1] = wx_protect_range(3, 4, WXPOOL_PROT_X);
 	EXPECT_EQ(-EPERM, wx_protect_vec(self->fd, POOL, r, 2));
 	r[1] = r[0];
 	EXPECT_EQ(-EPERM, wx_protect_vec(self->fd, POOL, r, 2));
@@ -381,29 +516,36 @@ TEST_F(ctx, vector_with_overlaps)
 
 TEST_F(ctx, mixed_vector)
 {
-	struct wxpool_range r[3];
-	char *w, *x, *ro;
+	struct wxpool_protect_range r[4];
+	char *w, *x, *xo, *ro;
 	uint32_t val;
 
-	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 6));
-	w = wx_view(self->fd, RW, 0, 6);
-	x = wx_view(self->fd, RX, 0, 6);
-	ro = wx_view(self->fd, PROT_READ, 0, 6);
+	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 8));
+	w = wx_view(self->fd, RW, 0, 8);
+	x = wx_view(self->fd, RX, 0, 8);
+	xo = wx_view(self->fd, XO, 0, 8);
+	ro = wx_view(self->fd, PROT_READ, 0, 8);
 	ASSERT_NE(MAP_FAILED, w);
 	ASSERT_NE(MAP_FAILED, x);
+	ASSERT_NE(MAP_FAILED, xo);
 	ASSERT_NE(MAP_FAILED, ro);
-	wx_emit_pages(w, 6, 40);
-	r[0] = wx_range(0, 2, WXPOOL_PROT_X, NULL);
-	r[1] = wx_range(5, 1, WXPOOL_PROT_R, NULL);
-	r[2] = wx_range(2, 1, WXPOOL_PROT_X, NULL);
-	ASSERT_EQ(0, wx_protect_vec(self->fd, POOL, r, 3));
-	EXPECT_STAT(self->fd, 1, 2, 1, 3, 0);
+	wx_emit_pages(w, 8, 40);
+	r[0] = wx_protect_range(0, 2, WXPOOL_PROT_X);
+	r[1] = wx_protect_range(5, 1, WXPOOL_PROT_R);
+	r[2] = wx_protect_range(2, 1, WXPOOL_PROT_X);
+	r[3] = wx_protect_range(6, 2, WXPOOL_PROT_XO);
+	ASSERT_EQ(0, wx_protect_vec(self->fd, POOL, r, 4));
+	EXPECT_STAT_XO(self->fd, 1, 2, 1, 3, 2, 0);
 	EXPECT_EQ(0, try_exec(x + PG(2), &val));
 	EXPECT_EQ(42, val);
 	EXPECT_EQ(0, try_write(w + PG(3), 1));
 	EXPECT_EQ(SIGBUS, try_read(x + PG(3)));
 	EXPECT_EQ(SIGBUS, try_read(x + PG(5)));
+	EXPECT_EQ(SIGBUS, try_read(x + PG(6)));
 	EXPECT_EQ(0, try_read(ro + PG(5)));
+	EXPECT_EQ(0, try_exec(xo + PG(7), &val));
+	EXPECT_EQ(47, val);
+	EXPECT_EQ(SIGBUS, try_exec(xo + PG(5), NULL));
 }
 
 /* ------------------------------------------------------------------ pools */
@@ -422,7 +564,7 @@ TEST_F(ctx, pools_are_independent)
 		ASSERT_EQ(0, wx_make_code(self->fd, ids[i], i, 70 + i));
 	EXPECT_STAT(self->fd, 5, 0, 0, 5, 0);
 	ASSERT_EQ(0, wx_free_out(self->fd, ids[2], &arg));
-	EXPECT_EQ(1, arg.nr_freed);
+	EXPECT_EQ(1, arg.pages_freed);
 	for (i = 0; i < 5; i++) {
 		EXPECT_EQ(i == 2 ? SIGBUS : 0, try_exec(x + PG(i), &val));
 		if (i != 2)
@@ -489,7 +631,118 @@ TEST_F(ctx, many_pools)
 	EXPECT_STAT(self->fd, nr / 2, 0, nr / 2, 0, 0);
 }
 
-/* --------------------------------------------------------------- in place */
+/* Several pools, of all kinds, in one FREE; the others are not touched. */
+TEST_F(ctx, free_of_many)
+{
+	uint32_t pools[64], i;
+	struct wxpool_free arg;
+	uint32_t val;
+	char *x;
+
+	x = wx_view(self->fd, RX, 0, 256);
+	ASSERT_NE(MAP_FAILED, x);
+	/* A page of its own and a line of page 200, that all pools share */
+	for (i = 0; i < 64; i++) {
+		ASSERT_EQ(0, wx_make_code(self->fd, 1 + i, 2 * i, 100 + i));
+		ASSERT_EQ(0, wx_install_code(self->fd, 1 + i,
+					     PG(200) + i % PAGE_LINES * LINE, 500 + i));
+	}
+	EXPECT_STAT(self->fd, 64, 0, 0, 65, 0);
+	/* Every second one, in no order */
+	for (i = 0; i < 32; i++)
+		pools[i] = 2 + 2 * (i * 13 % 32);
+	ASSERT_EQ(0, wx_free_vec(self->fd, pools, 32, 0, &arg));
+	EXPECT_EQ(32, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
+	EXPECT_EQ(0, arg.lines_kept);
+	EXPECT_STAT(self->fd, 32, 0, 0, 33, 0);
+	EXPECT_PACKED(self->fd, 1, 32, 0);
+	for (i = 0; i < 64; i++) {
+		bool gone = (1 + i) % 2 == 0;
+
+		EXPECT_EQ(gone ? SIGBUS : 0, try_exec(x + PG(2 * i), &val));
+		EXPECT_EQ(gone ? SIGTRAP : 0,
+			  try_exec(x + PG(200) + i * LINE, &val));
+		if (!gone)
+			EXPECT_EQ(500 + i, val);
+		EXPECT_POOL(self->fd, 1 + i,
+			    gone ? WXPOOL_POOL_GONE : WXPOOL_POOL_LIVE, !gone, !gone);
+	}
+	/* The rest, with one that is gone: nothing; without it: all */
+	for (i = 0; i < 32; i++)
+		pools[i] = 1 + 2 * i;
+	pools[32] = 2;
+	EXPECT_EQ(-ENOENT, wx_free_many(self->fd, pools, 33));
+	EXPECT_STAT(self->fd, 32, 0, 0, 33, 0);
+	ASSERT_EQ(0, wx_free_vec(self->fd, pools, 32, 0, &arg));
+	EXPECT_EQ(33, arg.pages_freed);
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_PACKED(self->fd, 0, 0, 0);
+}
+
+TEST_F(ctx, free_of_all)
+{
+	struct wxpool_free arg;
+	struct wx_stat warm;
+	uint32_t i, flags;
+	char *x;
+
+	x = wx_view(self->fd, RX, 0, 256);
+	ASSERT_NE(MAP_FAILED, x);
+	/* What a context needs once, it has from then on. */
+	ASSERT_EQ(0, wx_make_code(self->fd, 1, 0, 1));
+	ASSERT_EQ(0, wx_install_code(self->fd, 1, PG(200), 1));
+	ASSERT_EQ(0, wx_free_all(self->fd, 0));
+	warm = wx_stat(self->fd);
+	for (flags = 0; flags <= WXPOOL_FREE_REVOKE; flags += WXPOOL_FREE_REVOKE) {
+		for (i = 0; i < 100; i++) {
+			ASSERT_EQ(0, wx_make_code(self->fd, 1 + i * 7919, i, i));
+			ASSERT_EQ(0, wx_install_code(self->fd, 1 + i * 7919,
+						     PG(200) + i * LINE, i));
+		}
+		ASSERT_EQ(0, wx_alloc(self->fd, 5, 150, 10));
+		EXPECT_LT(warm.charged + PG(110), wx_stat(self->fd).charged);
+		ASSERT_EQ(0, wx_free_vec(self->fd, NULL, 0,
+					 WXPOOL_FREE_ALL | flags, &arg));
+		EXPECT_EQ(110 + (100 + PAGE_LINES - 1) / PAGE_LINES, arg.pages_freed);
+		EXPECT_EQ(0, arg.pages_kept);
+		EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+		EXPECT_PACKED(self->fd, 0, 0, 0);
+		EXPECT_EQ(warm.charged, wx_stat(self->fd).charged);
+		for (i = 0; i < 100; i++) {
+			EXPECT_EQ(SIGBUS, try_read(x + PG(i)));
+			EXPECT_EQ(-ENOENT, wx_free(self->fd, 1 + i * 7919));
+		}
+		EXPECT_EQ(SIGBUS, try_read(x + PG(200)));
+	}
+	/* All of nothing is nothing. */
+	EXPECT_EQ(0, wx_free_vec(self->fd, NULL, 0, WXPOOL_FREE_ALL, &arg));
+	EXPECT_EQ(0, arg.pages_freed);
+}
+
+/* ------------------------------------------------------- views in place */
+
+/* The operations map nothing and unmap nothing: views are mmap()'s affair. */
+TEST_F(ctx, operations_map_nothing)
+{
+	char *w, *x;
+	int nr;
+
+	w = wx_view(self->fd, RW, 0, 4);
+	x = wx_view(self->fd, RX, 0, 4);
+	ASSERT_NE(MAP_FAILED, w);
+	ASSERT_NE(MAP_FAILED, x);
+	nr = wx_count_vmas(NULL, (void *)-1);
+	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 8));
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 2, WXPOOL_PROT_X));
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 4, 2, WXPOOL_PROT_R));
+	ASSERT_EQ(0, wx_install_code(self->fd, POOL, PG(20), 1));
+	EXPECT_EQ(nr, wx_count_vmas(NULL, (void *)-1));
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	EXPECT_EQ(nr, wx_count_vmas(NULL, (void *)-1));
+	EXPECT_EQ(RW, wx_vma_prot(w));
+	EXPECT_EQ(RX, wx_vma_prot(x));
+}
 
 TEST_F(ctx, in_place)
 {
@@ -499,12 +752,12 @@ TEST_F(ctx, in_place)
 	/* What was there is replaced, and only that. */
 	ASSERT_EQ(0, mprotect(self->win, PG(WIN_PAGES), RW));
 	memset(self->win, 0xee, PG(20));
-	ASSERT_EQ(0, wx_alloc_at(self->fd, POOL, 3, 2, a));
+	ASSERT_EQ(0, wx_alloc_at(self->fd, POOL, 3, 3, a));
 	EXPECT_EQ(RW, wx_vma_prot(a));
 	EXPECT_EQ(0, a[0]);
 	EXPECT_EQ(0xee, (unsigned char)a[-1]);
-	EXPECT_EQ(0xee, (unsigned char)a[PG(2)]);
-	wx_emit_pages(a, 2, 21);
+	EXPECT_EQ(0xee, (unsigned char)a[PG(3)]);
+	wx_emit_pages(a, 3, 21);
 	EXPECT_EQ(SIGSEGV, try_exec(a, &val));
 
 	ASSERT_EQ(0, wx_protect_at(self->fd, POOL, 3, 1, WXPOOL_PROT_X, a));
@@ -521,118 +774,100 @@ TEST_F(ctx, in_place)
 	EXPECT_EQ(0, try_read(a + PG(1)));
 	EXPECT_EQ(SIGSEGV, try_write(a + PG(1), 0));
 	EXPECT_EQ(SIGSEGV, try_exec(a + PG(1), &val));
+
+	ASSERT_EQ(0, wx_protect_at(self->fd, POOL, 5, 1, WXPOOL_PROT_XO,
+				   a + PG(2)));
+	EXPECT_EQ(XO, wx_vma_prot(a + PG(2)));
+	EXPECT_EQ(0, try_exec(a + PG(2), &val));
+	EXPECT_EQ(23, val);
+	EXPECT_EQ(SIGSEGV, try_write(a + PG(2), 0));
 	EXPECT_EQ(0xee, (unsigned char)a[-1]);
-	EXPECT_EQ(0xee, (unsigned char)a[PG(2)]);
+	EXPECT_EQ(0xee, (unsigned char)a[PG(3)]);
 }
 
-TEST_F(ctx, in_place_vector)
+/* A W view that stays where it was shows nothing of what is sealed. */
+TEST_F(ctx, view_stays)
 {
-	struct wxpool_range r[4];
-	struct wxpool_vec vec;
-	uint32_t val;
-
-	r[0] = wx_range(0, 2, 0, self->win);
-	r[1] = wx_range(8, 2, 0, NULL);
-	r[2] = wx_range(4, 2, 0, self->win + PG(4));
-	r[3] = wx_range(6, 1, 0, self->win + PG(6));
-	ASSERT_EQ(0, wx_vec(self->fd, WXPOOL_IOC_ALLOC, &vec, POOL, r, 4));
-	EXPECT_EQ(4, vec.nr_mapped);
-	EXPECT_EQ(0, vec.map_error);
-	EXPECT_EQ(PROT_NONE, wx_vma_prot(self->win + PG(8)));
-	wx_emit(self->win + PG(4), 44);
+	ASSERT_EQ(0, wx_alloc_at(self->fd, POOL, 0, 2, self->win));
 	memcpy(self->win, "data", 5);
-
-	r[0].prot = r[1].prot = r[3].prot = WXPOOL_PROT_R;
-	r[2].prot = WXPOOL_PROT_X;
-	r[3].addr = 0;
-	ASSERT_EQ(0, wx_vec(self->fd, WXPOOL_IOC_PROTECT, &vec, POOL, r, 4));
-	EXPECT_EQ(4, vec.nr_mapped);
-	EXPECT_EQ(0, vec.map_error);
-	EXPECT_EQ(PROT_READ, wx_vma_prot(self->win));
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 1, WXPOOL_PROT_R));
+	EXPECT_EQ(RW, wx_vma_prot(self->win));
+	EXPECT_EQ(SIGBUS, try_read(self->win));
+	EXPECT_EQ(SIGBUS, try_write(self->win, 1));
+	EXPECT_EQ(0, try_write(self->win + PG(1), 1));
+	ASSERT_EQ(0, wx_view_at(self->fd, PROT_READ, 0, 1, self->win));
 	EXPECT_EQ(0, strcmp(self->win, "data"));
-	EXPECT_EQ(0, try_exec(self->win + PG(4), &val));
-	EXPECT_EQ(44, val);
-	/* No view was asked for: the W view is still there, and shows nothing. */
-	EXPECT_EQ(RW, wx_vma_prot(self->win + PG(6)));
-	EXPECT_EQ(SIGBUS, try_read(self->win + PG(6)));
 }
 
-/* A view that mmap() refuses: sealed all the same, and said so. */
-TEST_F(ctx, in_place_refused)
-{
-	struct wxpool_range r[3];
-	struct wxpool_vec vec;
-
-	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 3));
-	r[0] = wx_range(0, 1, WXPOOL_PROT_R, self->win);
-	r[1] = wx_range(1, 1, WXPOOL_PROT_R, (void *)-PG(1));
-	r[2] = wx_range(2, 1, WXPOOL_PROT_R, self->win + PG(2));
-	EXPECT_EQ(0, wx_vec(self->fd, WXPOOL_IOC_PROTECT, &vec, POOL, r, 3));
-	EXPECT_EQ(1, vec.nr_mapped);
-	EXPECT_EQ(ENOMEM, vec.map_error);
-	EXPECT_STAT(self->fd, 1, 0, 3, 0, 0);
-	EXPECT_EQ(PROT_READ, wx_vma_prot(self->win));
-	EXPECT_EQ(PROT_NONE, wx_vma_prot(self->win + PG(2)));
-
-	/* The caller can still map them. */
-	EXPECT_EQ(0, wx_view_at(self->fd, PROT_READ, 2, 1, self->win + PG(2)));
-	EXPECT_EQ(0, try_read(self->win + PG(2)));
-}
-
-/* A refused operation maps nothing, whatever addresses it was given. */
-TEST_F(ctx, refused_maps_nothing)
-{
-	struct wxpool_range r[2];
-
-	r[0] = wx_range(0, 1, 0, self->win);
-	r[1] = wx_range(0, 1, 0, self->win + PG(1));
-	EXPECT_EQ(-EEXIST, wx_alloc_vec(self->fd, POOL, r, 2));
-	ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, 1));
-	r[0].prot = WXPOOL_PROT_X;
-	r[1] = wx_range(1, 1, WXPOOL_PROT_X, self->win + PG(1));
-	EXPECT_EQ(-ENOENT, wx_protect_vec(self->fd, POOL, r, 2));
-	EXPECT_EQ(1, wx_count_vmas(self->win, self->win + PG(WIN_PAGES)));
-	EXPECT_EQ(PROT_NONE, wx_vma_prot(self->win));
-}
-
-/*
- * The structure lies where the call itself maps its view, or in the very page
- * that it seals. What the kernel writes back must not reach the sealed page.
- */
+/* PROTECT's arguments lie in the very page that it seals. */
 TEST_F(ctx, arguments_in_the_page)
 {
-	struct wxpool_range r = wx_range(0, 1, WXPOOL_PROT_X, NULL);
-	struct wxpool_vec *vec, copy;
+	struct wxpool_protect_range *r = (void *)(self->win + 64);
+	struct wxpool_protect *arg = (void *)(self->win + 128);
 	char before[256];
 	uint32_t val;
-	int i;
 
-	for (i = 0; i < 2; i++) {
-		ASSERT_EQ(0, wx_alloc_at(self->fd, POOL, 0, 1, self->win));
-		wx_emit(self->win, 17);
-		vec = (void *)(self->win + 128);
-		*vec = (struct wxpool_vec) {
-			.size = sizeof(*vec), .pool = POOL, .nr_ranges = 1,
-			.ranges = (uintptr_t)&r,
-			.nr_mapped = 0x5a5a5a5a, .map_error = 0x5a5a5a5a,
-		};
-		copy = *vec;
-		memcpy(before, self->win, sizeof(before));
-		if (i)
-			r.addr = (uintptr_t)self->win;
-		/* The results cannot be stored: whatever it says, it is sealed. */
-		wx_ioctl(self->fd, WXPOOL_IOC_PROTECT, vec);
-		EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
-		ASSERT_EQ(0, wx_view_at(self->fd, RX, 0, 1, self->win));
-		EXPECT_EQ(0, try_exec(self->win, &val));
-		EXPECT_EQ(17, val);
-		EXPECT_EQ(0, memcmp(before, self->win, 128));
-		/* It holds what was there at the seal, outputs of before included. */
-		EXPECT_EQ(copy.size, ((struct wxpool_vec *)(self->win + 128))->size);
-		EXPECT_EQ(copy.ranges, ((struct wxpool_vec *)(self->win + 128))->ranges);
-		EXPECT_NE(1, ((struct wxpool_vec *)(self->win + 128))->nr_mapped);
-		ASSERT_EQ(0, wx_free(self->fd, POOL));
-	}
+	ASSERT_EQ(0, wx_alloc_at(self->fd, POOL, 0, 1, self->win));
+	wx_emit(self->win, 17);
+	*r = wx_protect_range(0, 1, WXPOOL_PROT_X);
+	*arg = (struct wxpool_protect) {
+		.size = sizeof(*arg), .pool = POOL, .nr_ranges = 1,
+		.ranges = (uintptr_t)r,
+	};
+	memcpy(before, self->win, sizeof(before));
+	EXPECT_EQ(0, wx_ioctl(self->fd, WXPOOL_IOC_PROTECT, arg));
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+	ASSERT_EQ(0, wx_view_at(self->fd, RX, 0, 1, self->win));
+	EXPECT_EQ(0, try_exec(self->win, &val));
+	EXPECT_EQ(17, val);
+	EXPECT_EQ(0, memcmp(before, self->win, sizeof(before)));
+}
+
+/* FREE's lie in the page that it frees: done, but it cannot say how much. */
+TEST_F(ctx, results_in_the_page)
+{
+	struct wxpool_free *arg = (void *)(self->win + 128);
+	uint32_t *pool = (void *)self->win;
+
+	ASSERT_EQ(0, wx_alloc_at(self->fd, POOL, 0, 1, self->win));
+	*pool = POOL;
+	*arg = (struct wxpool_free) {
+		.size = sizeof(*arg), .pools = (uintptr_t)pool, .nr_pools = 1,
+	};
+	EXPECT_EQ(-EFAULT, wx_ioctl(self->fd, WXPOOL_IOC_FREE, arg));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_EQ(SIGBUS, try_read(self->win));
+	EXPECT_EQ(-ENOENT, wx_free(self->fd, POOL));
+	EXPECT_EQ(0, wx_alloc(self->fd, POOL, 0, 1));
+	EXPECT_EQ(0, self->win[128]);
+}
+
+/* INSTALL's source lies in a page that is open, or sealed, or its target. */
+TEST_F(ctx, source_in_a_view)
+{
+	uint32_t val;
+	char *x;
+
+	x = wx_view(self->fd, RX, 0, 8);
+	ASSERT_NE(MAP_FAILED, x);
+	ASSERT_EQ(0, wx_alloc_at(self->fd, POOL, 0, 1, self->win));
+	wx_emit(self->win, 18);
+	EXPECT_EQ(0, wx_install(self->fd, POOL, PG(1), self->win, LINE,
+				WXPOOL_PROT_X));
+	EXPECT_EQ(0, try_exec(x + PG(1), &val));
+	EXPECT_EQ(18, val);
+	EXPECT_EQ(0, wx_install(self->fd, POOL, PG(1) + LINE, x + PG(1), LINE,
+				WXPOOL_PROT_X));
+	EXPECT_EQ(0, try_exec(x + PG(1) + LINE, &val));
+	EXPECT_EQ(18, val);
+	/* Traps, from the line that they are to be installed in */
+	EXPECT_EQ(0, wx_install(self->fd, POOL, PG(1) + 2 * LINE,
+				x + PG(1) + 2 * LINE, LINE, WXPOOL_PROT_X));
+	EXPECT_TRUE(wx_is_fill(x + PG(1) + 2 * LINE, LINE, WXPOOL_PROT_X));
+	/* A page that is not there yet has no bytes. */
+	EXPECT_EQ(-EFAULT, wx_install(self->fd, POOL, PG(2), x + PG(2), LINE,
+				      WXPOOL_PROT_X));
+	EXPECT_PACKED(self->fd, 1, 3, 0);
 }
 
 /* A node in a file system that is mounted noexec grants no X view. */
@@ -658,10 +893,11 @@ TEST_F(ctx, noexec_node)
 	ASSERT_GE(fd, 0);
 
 	EXPECT_EQ(-EPERM, wx_try_mmap(fd, RX, MAP_SHARED, 0, 1));
+	EXPECT_EQ(-EPERM, wx_try_mmap(fd, XO, MAP_SHARED, 0, 1));
 	EXPECT_EQ(0, wx_try_mmap(fd, RW, MAP_SHARED, 0, 1));
 	EXPECT_EQ(0, wx_try_mmap(fd, PROT_READ, MAP_SHARED, 0, 1));
 	ASSERT_EQ(0, wx_alloc_at(fd, POOL, 0, 1, self->win));
-	/* In place it is mmap()'s refusal, and no less sealed. */
+	/* The refusal is mmap()'s: it is no less sealed. */
 	EXPECT_EQ(-EPERM, wx_protect_at(fd, POOL, 0, 1, WXPOOL_PROT_X, self->win));
 	EXPECT_STAT(fd, 1, 0, 0, 1, 0);
 	EXPECT_EQ(SIGBUS, try_write(self->win, 1));
@@ -695,25 +931,25 @@ TEST_F(ctx, thousand_seals_merge)
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 }
 
-/* The same in the order that merges least, and with two kinds of pages */
+/* The same in the order that merges least, and with three kinds of pages */
 TEST_F(ctx, seals_merge_in_any_order)
 {
-	const size_t nr = 400;
+	const size_t nr = 402;
 	size_t i, page;
 
 	for (i = 0; i < nr; i++) {
-		page = i * 171 % nr;
+		page = i * 175 % nr;
 		ASSERT_EQ(0, wx_alloc_at(self->fd, 1 + i, page, 1,
 					 self->win + PG(page)));
 		wx_emit(self->win + PG(page), (uint32_t)page);
 		ASSERT_EQ(0, wx_protect_at(self->fd, 1 + i, page, 1,
-					   page < nr / 2 ? WXPOOL_PROT_X :
-					   WXPOOL_PROT_R,
+					   1 + page / (nr / 3),
 					   self->win + PG(page)));
 	}
 	EXPECT_LE(wx_count_vmas(self->win, self->win + PG(nr)), 8);
-	for (i = 0; i < nr / 2; i++)
-		ASSERT_EQ(0, try_exec(self->win + PG(i), NULL));
+	for (i = 0; i < nr; i++)
+		ASSERT_EQ(i < nr / 3 ? SIGSEGV : 0,
+			  try_exec(self->win + PG(i), NULL));
 }
 
 TEST_HARNESS_MAIN

@@ -6,12 +6,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "wxpool_util.h"
+#include "wxpool_fork.h"
 
 #define POOL	1
 #define OTHER	2
-
-#define AT(page, line)	((uint64_t)PG(page) + (line) * LINE)
 
 /* ---------------------------------------------------------- single steps */
 
@@ -24,8 +22,8 @@ TEST_F(packed, free_leaves_traps)
 	for (i = 0; i < PAGE_LINES; i++)
 		ASSERT_EQ(0, wx_install_code(self->fd, 1 + i % 2, AT(0, i), 100 + i));
 	ASSERT_EQ(0, wx_free_out(self->fd, 1, &arg));
-	EXPECT_EQ(0, arg.nr_freed);
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
 	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
 	EXPECT_PACKED(self->fd, 1, (long)PAGE_LINES / 2, 0);
 	for (i = 0; i < PAGE_LINES; i++) {
@@ -43,6 +41,28 @@ TEST_F(packed, free_leaves_traps)
 	EXPECT_EQ(0, wx_install_code(self->fd, 3, AT(0, 0), 9));
 	EXPECT_EQ(0, try_exec(self->x, &val));
 	EXPECT_EQ(9, val);
+}
+
+/* The same of what can only be run, so that only running it tells */
+TEST_F(packed, free_leaves_traps_to_run)
+{
+	char *xo = wx_view(self->fd, XO, 0, 1);
+	unsigned char code[LINE];
+	size_t i;
+
+	ASSERT_NE(MAP_FAILED, xo);
+	for (i = 0; i < PAGE_LINES; i++)
+		ASSERT_EQ(0, wx_install(self->fd, 1 + i % 2, AT(0, i), code,
+					wx_emit(code, 100 + i), WXPOOL_PROT_XO));
+	ASSERT_EQ(0, wx_free(self->fd, 1));
+	for (i = 0; i < PAGE_LINES; i += 2) {
+		ASSERT_EQ(SIGTRAP, try_exec(xo + i * LINE, NULL));
+		EXPECT_CODE(xo + (i + 1) * LINE, 101 + i);
+	}
+	EXPECT_STAT_XO(self->fd, 1, 0, 0, 0, 1, 0);
+	EXPECT_EQ(0, wx_install(self->fd, 3, AT(0, 0), code, wx_emit(code, 9),
+				WXPOOL_PROT_XO));
+	EXPECT_CODE(xo, 9);
 }
 
 TEST_F(packed, free_leaves_zeros)
@@ -98,10 +118,10 @@ TEST_F(packed, last_line_gives_the_page_back)
 		ASSERT_EQ(0, wx_install(self->fd, OTHER, AT(prot, 9), src, LINE, prot));
 		EXPECT_EQ(0, try_read(r));
 		EXPECT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-		EXPECT_EQ(0, arg.nr_freed);
+		EXPECT_EQ(0, arg.pages_freed);
 		EXPECT_EQ(0, wx_free_out(self->fd, OTHER, &arg));
-		EXPECT_EQ(1, arg.nr_freed);
-		EXPECT_EQ(0, arg.nr_kept);
+		EXPECT_EQ(1, arg.pages_freed);
+		EXPECT_EQ(0, arg.pages_kept);
 		EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 		EXPECT_PACKED(self->fd, 0, 0, 0);
 		EXPECT_EQ(SIGBUS, try_read(r));
@@ -156,7 +176,7 @@ TEST_F(packed, regions_and_lines)
 	EXPECT_PACKED(self->fd, 3, 4, 0);
 
 	ASSERT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(5, arg.nr_freed);
+	EXPECT_EQ(5, arg.pages_freed);
 	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
 	EXPECT_PACKED(self->fd, 1, 1, 0);
 	EXPECT_EQ(SIGBUS, try_write(w, 1));
@@ -169,6 +189,43 @@ TEST_F(packed, regions_and_lines)
 	/* All of it is there for the next one. */
 	EXPECT_EQ(0, wx_alloc(self->fd, POOL, 0, 5));
 	EXPECT_EQ(0, wx_install(self->fd, POOL, AT(5, 0), src, LINE, WXPOOL_PROT_X));
+}
+
+/* Several pools at once: what they shared is free, what others have is not. */
+TEST_F(packed, pools_in_a_vector)
+{
+	const uint32_t pools[] = { 5, 1, 3 };
+	struct wxpool_free arg;
+	struct wx_stat st;
+	size_t i;
+
+	for (i = 0; i < 3 * PAGE_LINES; i++)
+		ASSERT_EQ(0, wx_install_code(self->fd, 1 + i % 3 + i / PAGE_LINES * 2,
+					     AT(i / PAGE_LINES, i % PAGE_LINES), i));
+	st = wx_stat(self->fd);
+	/* Page 0 is of 1, 2, 3; page 1 of 3, 4, 5; page 2 of 5, 6, 7. */
+	EXPECT_EQ(7, st.pools);
+	ASSERT_EQ(0, wx_free_vec(self->fd, pools, 3, 0, &arg));
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_STAT(self->fd, 4, 0, 0, 3, 0);
+	for (i = 0; i < 3 * PAGE_LINES; i++) {
+		uint32_t pool = 1 + i % 3 + i / PAGE_LINES * 2;
+		char *x = self->x + AT(i / PAGE_LINES, i % PAGE_LINES);
+
+		EXPECT_TRUE(pool % 2 && pool < 7 ? try_exec(x, NULL) == SIGTRAP :
+						   runs(x, i));
+	}
+	/* One that is gone by now, or comes twice: none of them is freed. */
+	st = wx_stat(self->fd);
+	EXPECT_EQ(-ENOENT, wx_free_many(self->fd, (uint32_t[]){ 2, 4, 5 }, 3));
+	EXPECT_EQ(-ENOENT, wx_free_many(self->fd, (uint32_t[]){ 2, 4, 2 }, 3));
+	EXPECT_EQ(-EINVAL, wx_free_many(self->fd, (uint32_t[]){ 2, 4, 0 }, 3));
+	EXPECT_SAME_STAT(self->fd, st);
+	ASSERT_EQ(0, wx_free_vec(self->fd, (uint32_t[]){ 4, 2 }, 2, 0, &arg));
+	EXPECT_EQ(2, arg.pages_freed);
+	ASSERT_EQ(0, wx_free_vec(self->fd, NULL, 0, WXPOOL_FREE_ALL, &arg));
+	EXPECT_EQ(1, arg.pages_freed);
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 }
 
 /* Each line in all of the pages is one of many pools: they end in any order. */
@@ -191,8 +248,8 @@ TEST_F(packed, many_pools)
 		ASSERT_EQ(0, try_exec(x, &val));
 		ASSERT_EQ(7000 + id, val);
 		ASSERT_EQ(0, wx_free_out(self->fd, 1 + id, &arg));
-		freed += arg.nr_freed;
-		ASSERT_EQ(arg.nr_freed ? SIGBUS : SIGTRAP, try_exec(x, NULL));
+		freed += arg.pages_freed;
+		ASSERT_EQ(arg.pages_freed ? SIGBUS : SIGTRAP, try_exec(x, NULL));
 	}
 	EXPECT_EQ(pages, freed);
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
@@ -216,7 +273,7 @@ TEST_F(packed, one_after_another)
 	EXPECT_PACKED(self->fd, 5, (long)line, 0);
 	ASSERT_EQ(0, wx_install_code(self->fd, OTHER, line * LINE, 1));
 	ASSERT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(4, arg.nr_freed);
+	EXPECT_EQ(4, arg.pages_freed);
 	EXPECT_PACKED(self->fd, 1, 1, 0);
 	EXPECT_TRUE(wx_is_fill(self->x + PG(4), line * LINE - PG(4), WXPOOL_PROT_X));
 	ASSERT_EQ(0, wx_install(self->fd, POOL, 0, src, line * LINE, WXPOOL_PROT_X));
@@ -227,6 +284,7 @@ TEST_F(packed, one_after_another)
 TEST_F(packed, close_gives_back)
 {
 	long refs = wx_read_long("/sys/module/wxpool/refcnt");
+	uint64_t charged = wx_stat(self->fd).user_charged;
 	size_t i;
 	int fd;
 
@@ -234,8 +292,10 @@ TEST_F(packed, close_gives_back)
 	ASSERT_GE(fd, 0);
 	for (i = 0; i < 3 * PAGE_LINES; i++)
 		ASSERT_EQ(0, wx_install_code(fd, 1 + i % 7, i * LINE, i));
+	EXPECT_LT(charged, wx_stat(self->fd).user_charged);
 	close(fd);
 	EXPECT_EQ(refs, wx_read_long("/sys/module/wxpool/refcnt"));
+	EXPECT_EQ(charged, wx_stat(self->fd).user_charged);
 }
 
 /* ------------------------------------------------------------- by a model */
@@ -269,27 +329,34 @@ static void model_fill(struct model *m, size_t offset, size_t len, uint32_t prot
 
 /* 0, or -EEXIST and a model that is none any more */
 static int model_install(struct model *m, uint32_t pool,
-			 const struct wxpool_range *r, unsigned int nr)
+			 const struct wxpool_install_range *r, unsigned int nr)
 {
-	size_t first, last, i, page;
+	size_t at = 0, i, page;
+	uint32_t prot = 0;
 	unsigned int j;
 
 	for (j = 0; j < nr; j++) {
-		first = r[j].offset / LINE;
-		last = (r[j].offset + r[j].length - 1) / LINE;
-		for (i = first; i <= last; i++) {
+		bool more = r[j].flags & WXPOOL_RANGE_CONT;
+
+		if (!more) {
+			at = r[j].offset;
+			prot = r[j].prot;
+		}
+		/* Where it goes on in a line, that is taken already. */
+		i = (at + (more ? LINE - 1 : 0)) / LINE;
+		for (; i <= (at + r[j].length - 1) / LINE; i++) {
 			page = i / PAGE_LINES;
-			if (m->owner[i] || (m->kind[page] && m->kind[page] != r[j].prot))
+			if (m->owner[i] || (m->kind[page] && m->kind[page] != prot))
 				return -EEXIST;
 			if (!m->kind[page]) {
-				m->kind[page] = r[j].prot;
-				model_fill(m, PG(page), PG(1), r[j].prot);
+				m->kind[page] = prot;
+				model_fill(m, PG(page), PG(1), prot);
 			}
 			m->owner[i] = pool;
 			m->live[page]++;
 		}
-		memcpy(m->bytes + r[j].offset, (void *)(uintptr_t)r[j].addr,
-		       r[j].length);
+		memcpy(m->bytes + at, (void *)(uintptr_t)r[j].source, r[j].length);
+		at += r[j].length;
 	}
 	return 0;
 }
@@ -313,6 +380,33 @@ static int model_free(struct model *m, uint32_t pool)
 		}
 	}
 	return lines ? pages : -ENOENT;
+}
+
+/* The same for several, of which each must be there; or a model that is none */
+static int model_free_many(struct model *m, const uint32_t *pools, unsigned int nr)
+{
+	int pages = 0, ret;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		ret = model_free(m, pools[i]);
+		if (ret < 0)
+			return ret;
+		pages += ret;
+	}
+	return pages;
+}
+
+static int model_free_all(struct model *m)
+{
+	int pages = 0, ret;
+	uint32_t pool;
+
+	for (pool = 1; pool <= M_POOLS; pool++) {
+		ret = model_free(m, pool);
+		pages += ret > 0 ? ret : 0;
+	}
+	return pages;
 }
 
 static bool model_page_ok(const struct model *m, size_t page, const char *x,
@@ -348,9 +442,10 @@ static struct wx_stat model_stat(const struct model *m)
 }
 
 /* A vector of what may or may not fit, from bytes at @src */
-static unsigned int random_ranges(struct wxpool_range *r, const char *src)
+static unsigned int random_ranges(struct wxpool_install_range *r, const char *src)
 {
 	unsigned int nr = 1 + rnd(4) * rnd(2), i;
+	size_t end = 0;
 
 	for (i = 0; i < nr; i++) {
 		size_t len = rnd(12) ? 1 + rnd(200) : 1 + rnd(PG(2));
@@ -360,7 +455,13 @@ static unsigned int random_ranges(struct wxpool_range *r, const char *src)
 
 		if (!rnd(40))
 			prot = 3 - prot;
-		r[i] = wx_bytes(line * LINE, src + rnd(PG(1)), len, prot);
+		if (i && !rnd(3) && end + len <= PG(M_PAGES)) {
+			r[i] = wx_more(src + rnd(PG(1)), len);
+		} else {
+			r[i] = wx_bytes(line * LINE, src + rnd(PG(1)), len, prot);
+			end = r[i].offset;
+		}
+		end += len;
 	}
 	return nr;
 }
@@ -394,7 +495,7 @@ TEST_F(packed, as_the_model_says)
 	size_t taken = 0, refused = 0, faulted = 0, steps = wx_rounds(2000), step;
 	char *src = mmap(NULL, PG(5), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct wxpool_free arg;
-	struct wxpool_range r[6];
+	struct wxpool_install_range r[6];
 	struct wx_stat st;
 	unsigned char *swap;
 	int ret, want;
@@ -425,7 +526,7 @@ TEST_F(packed, as_the_model_says)
 				unsigned int bad = rnd(nr);
 
 				/* Its last byte at least is not readable. */
-				r[bad].addr = (uintptr_t)src + PG(4) + 1 -
+				r[bad].source = (uintptr_t)src + PG(4) + 1 -
 					      (rnd(2) ? r[bad].length : 1);
 			}
 			ret = wx_install_vec(self->fd, pool, r, nr);
@@ -440,12 +541,21 @@ TEST_F(packed, as_the_model_says)
 			}
 			refused += want && !fault;
 			taken += !ret;
-		} else {
-			want = model_free(&next, pool);
-			ret = wx_free_out(self->fd, pool, &arg);
+		} else if (rnd(100)) {
+			uint32_t pools[3] = { pool, 1 + rnd(M_POOLS), 1 + rnd(M_POOLS) };
+			unsigned int nr = rnd(3) ? 1 : 1 + rnd(3);
+
+			want = model_free_many(&next, pools, nr);
+			ret = wx_free_vec(self->fd, pools, nr, rnd(2) * WXPOOL_FREE_REVOKE,
+					  &arg);
 			ASSERT_EQ(want < 0 ? want : 0, ret);
 			if (!ret)
-				ASSERT_EQ(want, (int)arg.nr_freed);
+				ASSERT_EQ(want, (int)arg.pages_freed);
+		} else {
+			want = model_free_all(&next);
+			ret = wx_free_vec(self->fd, NULL, 0, WXPOOL_FREE_ALL, &arg);
+			ASSERT_EQ(0, ret);
+			ASSERT_EQ(want, (int)arg.pages_freed);
 		}
 		if (!ret) {
 			swap = m.bytes;
@@ -498,7 +608,7 @@ static bool pack_once(struct shared *s, unsigned int nr, unsigned int round)
 	size_t page = round % T_PAGES, line = nr + 3 * (round * 7 % 20);
 	uint32_t code = CODE + round % 65536 * 4 + nr, val;
 	char *x = s->x + AT(page, line);
-	struct wxpool_range r[2];
+	struct wxpool_install_range r[2];
 	unsigned char src[LINE];
 	int sig;
 
@@ -655,7 +765,7 @@ static int want_the_same(struct contest *contest, unsigned int nr)
 static int want_the_page(struct contest *contest, unsigned int nr)
 {
 	unsigned char code[LINE];
-	struct wxpool_range r;
+	struct wxpool_install_range r;
 
 	r = wx_bytes(AT(0, 10 + nr), code, wx_emit(code, CODE + nr), WXPOOL_PROT_X);
 	return wx_install_flags(contest->fd, 1 + nr, &r, 1, contest->flags);
@@ -734,7 +844,7 @@ TEST_F(packed, new_page_for_all)
 
 	START_CONTEST();
 	for (round = 0; round < contest.rounds; round++) {
-		contest.flags = round % 2 ? WXPOOL_INSTALL_HUGE : 0;
+		contest.flags = round % 2 ? WXPOOL_INSTALL_BLOCKS : 0;
 		pthread_barrier_wait(&contest.start);
 		pthread_barrier_wait(&contest.end);
 		for (i = 0; i < 3; i++) {

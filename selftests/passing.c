@@ -68,21 +68,29 @@ FIXTURE_TEARDOWN(peer)
 	ASSERT_EQ(0, wx_wait_step(self->sock));				\
 } while (0)
 
-/* Page 0 is code, 1 OPEN, 2 sealed R, 3 absent. */
+/* Page 0 is code, 1 OPEN, 2 sealed R, 3 absent, and here 4 is XO. */
 static void peer_maps(int sock, int fd)
 {
-	char *x, *r;
+	char *x, *r, *xo;
 	uint32_t val;
 
 	CHILD_CHECK(fd >= 0);
 	peer_waits(sock);
-	x = wx_view(fd, RX, 0, 4);
-	r = wx_view(fd, PROT_READ, 0, 4);
-	CHILD_CHECK(x != MAP_FAILED && r != MAP_FAILED);
+	x = wx_view(fd, RX, 0, 5);
+	r = wx_view(fd, PROT_READ, 0, 5);
+	xo = wx_view(fd, XO, 0, 5);
+	CHILD_CHECK(x != MAP_FAILED && r != MAP_FAILED && xo != MAP_FAILED);
 	CHILD_CHECK(!try_exec(x, &val) && val == 81);
 	CHILD_CHECK(try_read(x + PG(1)) == SIGBUS);
 	CHILD_CHECK(try_read(x + PG(2)) == SIGBUS);
 	CHILD_CHECK(try_read(x + PG(3)) == SIGBUS);
+	CHILD_CHECK(try_read(x + PG(4)) == SIGBUS);
+	CHILD_CHECK(try_read(r + PG(4)) == SIGBUS);
+	CHILD_CHECK(!try_exec(xo, &val) && val == 81);
+	CHILD_CHECK(try_exec(xo + PG(2), NULL) == SIGBUS);
+	CHILD_CHECK(!try_exec(xo + PG(4), &val) && val == 80);
+	CHILD_CHECK(wx_mprotect(xo, 5, RX) == -EACCES);
+	CHILD_CHECK(wx_mprotect(xo, 5, PROT_READ) == -EACCES);
 	CHILD_CHECK(!try_read(r));
 	CHILD_CHECK(try_read(r + PG(1)) == SIGBUS);
 	CHILD_CHECK(!try_read(r + PG(2)));
@@ -96,10 +104,14 @@ static void peer_maps(int sock, int fd)
 
 TEST_F(peer, maps_what_is_sealed)
 {
+	unsigned char code[LINE];
+
 	START_PEER(peer_maps);
+	ASSERT_EQ(0, wx_install(self->fd, POOL, PG(4), code, wx_emit(code, 80),
+				WXPOOL_PROT_XO));
 	TURN();
 	EXPECT_EQ(0, wx_wait(self->pid));
-	EXPECT_STAT(self->fd, 1, 1, 1, 1, 0);
+	EXPECT_STAT_XO(self->fd, 1, 1, 1, 1, 1, 0);
 }
 
 static void peer_tries_to_own(int sock, int fd)
@@ -108,7 +120,8 @@ static void peer_tries_to_own(int sock, int fd)
 
 	CHILD_CHECK(fd >= 0);
 	peer_waits(sock);
-	CHILD_CHECK(!wx_info(fd, &info));
+	CHILD_CHECK(!wx_info(fd, &info) && info.pages_open == 1);
+	CHILD_CHECK(wx_pool_info(fd, POOL).pool_pages == 3);
 	CHILD_CHECK(wx_try_mmap(fd, RW, MAP_SHARED, 0, 4) == -EXDEV);
 	CHILD_CHECK(wx_try_mmap(fd, PROT_WRITE, MAP_SHARED, 1, 1) == -EXDEV);
 	CHILD_CHECK(wx_try_mmap(fd, RWX, MAP_SHARED, 0, 4) == -EACCES);
@@ -117,6 +130,10 @@ static void peer_tries_to_own(int sock, int fd)
 	CHILD_CHECK(wx_alloc(fd, 2, 10, 1) == -EXDEV);
 	CHILD_CHECK(wx_protect(fd, POOL, 1, 1, WXPOOL_PROT_X) == -EXDEV);
 	CHILD_CHECK(wx_free(fd, POOL) == -EXDEV);
+	CHILD_CHECK(wx_free(fd, 2) == -EXDEV);
+	CHILD_CHECK(wx_revoke(fd, POOL) == -EXDEV);
+	CHILD_CHECK(wx_free_all(fd, 0) == -EXDEV);
+	CHILD_CHECK(wx_free_all(fd, WXPOOL_FREE_REVOKE) == -EXDEV);
 	CHILD_CHECK(wx_install_code(fd, POOL, PG(10), 1) == -EXDEV);
 	CHILD_CHECK(wx_install_code(fd, 2, PG(10), 1) == -EXDEV);
 	CHILD_CHECK(wx_freeze(fd) == -EXDEV);
@@ -180,8 +197,8 @@ TEST_F(peer, cannot_hold_memory)
 	TURN();
 
 	ASSERT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(3, arg.nr_freed);
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(3, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 	TURN();
 
@@ -235,11 +252,12 @@ TEST_F(peer, sees_lines_come_and_go)
 	ASSERT_EQ(0, wx_install_code(self->fd, 3, PG(5) + LINE, 86));
 	TURN();
 	ASSERT_EQ(0, wx_free_out(self->fd, 2, &arg));
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_EQ(0, arg.lines_kept);
 	TURN();
 	ASSERT_EQ(0, wx_free_out(self->fd, 3, &arg));
-	EXPECT_EQ(1, arg.nr_freed);
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(1, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
 	TURN();
 	ASSERT_EQ(0, wx_install_code(self->fd, 2, PG(5) + 2 * LINE, 87));
 	TURN();
@@ -281,10 +299,82 @@ TEST_F(peer, fork_of_a_peer_keeps_nothing)
 	START_PEER(peer_forks);
 	TURN();
 	ASSERT_EQ(0, wx_free_out(self->fd, POOL, &arg));
-	EXPECT_EQ(3, arg.nr_freed);
-	EXPECT_EQ(0, arg.nr_kept);
+	EXPECT_EQ(3, arg.pages_freed);
+	EXPECT_EQ(0, arg.pages_kept);
 	TURN();
 	EXPECT_EQ(0, wx_wait(self->pid));
+}
+
+/*
+ * What is kept for a child of the owner's is out of a peer's reach, but for lines
+ * in pages that others use; and it comes back for nobody when the child ends.
+ */
+static void peer_watches_kept(int sock, int fd)
+{
+	char *x, *late;
+	uint32_t val;
+
+	CHILD_CHECK(fd >= 0);
+	peer_waits(sock);	/* all is there */
+	x = wx_view(fd, RX, 0, 8);
+	CHILD_CHECK(x != MAP_FAILED);
+	CHILD_CHECK(!try_exec(x, &val) && val == 81);
+	CHILD_CHECK(!try_exec(x + PG(5), &val) && val == 85);
+	peer_says(sock);
+
+	peer_waits(sock);	/* the pool is kept */
+	late = wx_view(fd, RX, 0, 8);
+	CHILD_CHECK(late != MAP_FAILED);
+	CHILD_CHECK(try_exec(x, NULL) == SIGBUS);
+	CHILD_CHECK(try_exec(late, NULL) == SIGBUS);
+	CHILD_CHECK(!try_exec(x + PG(5), &val) && val == 85);
+	CHILD_CHECK(!try_exec(late + PG(5) + LINE, &val) && val == 86);
+	CHILD_CHECK(wx_pool_info(fd, POOL).pool_state == WXPOOL_POOL_KEPT);
+	peer_says(sock);
+
+	peer_waits(sock);	/* and gone */
+	CHILD_CHECK(try_exec(x, NULL) == SIGBUS);
+	CHILD_CHECK(try_exec(x + PG(5), NULL) == SIGTRAP);
+	CHILD_CHECK(!try_exec(x + PG(5) + LINE, &val) && val == 86);
+	CHILD_CHECK(wx_pool_info(fd, POOL).pool_state == WXPOOL_POOL_GONE);
+	peer_says(sock);
+}
+
+TEST_F(peer, sees_nothing_of_what_is_kept)
+{
+	struct wxpool_free arg;
+	uint32_t val;
+	pid_t child;
+	int go[2];
+	char *x;
+
+	START_PEER(peer_watches_kept);
+	ASSERT_EQ(0, pipe(go));
+	x = wx_view(self->fd, RX, 0, 8);
+	ASSERT_NE(MAP_FAILED, x);
+	ASSERT_EQ(0, wx_install_code(self->fd, POOL, PG(5), 85));
+	ASSERT_EQ(0, wx_install_code(self->fd, 2, PG(5) + LINE, 86));
+	child = fork();
+	ASSERT_GE(child, 0);
+	if (!child) {
+		close(go[1]);
+		close(self->sock);
+		wx_wait_step(go[0]);
+		CHILD_CHECK(!try_exec(x, &val) && val == 81);
+		CHILD_CHECK(!try_exec(x + PG(5), &val) && val == 85);
+		_exit(0);
+	}
+	close(go[0]);
+	TURN();
+	ASSERT_EQ(0, wx_free_out(self->fd, POOL, &arg));
+	EXPECT_EQ(3, arg.pages_kept);
+	EXPECT_EQ(1, arg.lines_kept);
+	TURN();
+	close(go[1]);
+	EXPECT_EQ(0, wx_wait(child));
+	TURN();
+	EXPECT_EQ(0, wx_wait(self->pid));
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
 }
 
 /*
@@ -320,7 +410,9 @@ TEST(owner_gone)
 	EXPECT_EQ(84, val);
 	EXPECT_EQ(SIGBUS, try_read(x + PG(1)));
 	EXPECT_EQ(-EXDEV, wx_free(fd, POOL));
+	EXPECT_EQ(-EXDEV, wx_free_all(fd, WXPOOL_FREE_REVOKE));
 	EXPECT_EQ(-EXDEV, wx_alloc(fd, POOL, 5, 1));
+	EXPECT_POOL(fd, POOL, WXPOOL_POOL_LIVE, 2, 0);
 	EXPECT_EQ(-EXDEV, wx_try_mmap(fd, RW, MAP_SHARED, 1, 1));
 	close(fd);
 	EXPECT_EQ(0, try_exec(x, &val));

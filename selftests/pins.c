@@ -23,7 +23,7 @@
 
 FIXTURE(pin) {
 	int fd;
-	char *w, *x;
+	char *w, *x, *xo;
 };
 
 /* NR open pages with a function each, in a W and an X view */
@@ -54,15 +54,15 @@ FIXTURE_TEARDOWN(pin)
  * those that were visited before it, are OPEN, mapped and with their content.
  */
 #define EXPECT_BUSY() do {						\
-	struct wxpool_range _r[2];					\
+	struct wxpool_protect_range _r[2];				\
 	int _i;								\
 									\
 	EXPECT_EQ(-EBUSY, wx_protect(self->fd, POOL, 0, NR,		\
 				     WXPOOL_PROT_X));			\
 	EXPECT_EQ(-EBUSY, wx_protect(self->fd, POOL, PINNED, 1,		\
 				     WXPOOL_PROT_R));			\
-	_r[0] = wx_range(2, 2, WXPOOL_PROT_X, NULL);			\
-	_r[1] = wx_range(0, 2, WXPOOL_PROT_R, self->x);			\
+	_r[0] = wx_protect_range(2, 2, WXPOOL_PROT_XO);			\
+	_r[1] = wx_protect_range(0, 2, WXPOOL_PROT_R);			\
 	EXPECT_EQ(-EBUSY, wx_protect_vec(self->fd, POOL, _r, 2));	\
 	EXPECT_STAT(self->fd, 1, NR, 0, 0, 0);				\
 	EXPECT_EQ(RX, wx_vma_prot(self->x));				\
@@ -166,6 +166,124 @@ TEST_F(pin, vmsplice_by_another_thread_group)
 	close(go[0]);
 	ASSERT_EQ(0, wx_wait(pid));
 	EXPECT_SEALABLE();
+}
+
+/*
+ * Whether a page is pinned is told at once, however busy other processors are:
+ * here one is kept by a thread that lets nothing else run there.
+ */
+static struct hog {
+	atomic_bool stop;
+} *hog;
+
+static void be_hog(int cpu, int ready)
+{
+	struct sched_param param = { .sched_priority = 50 };
+	cpu_set_t set;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) ||
+	    sched_setscheduler(0, SCHED_FIFO, &param))
+		_exit(4);
+	wx_step(ready);
+	while (!hog->stop)
+		;
+	_exit(0);
+}
+
+#define RT_RUNTIME	"/proc/sys/kernel/sched_rt_runtime_us"
+#define HOG_PATIENCE	60	/* seconds */
+
+TEST_F(pin, beside_a_busy_processor)
+{
+	struct iovec iov = { self->w + PG(PINNED), PG(1) };
+	int p[2], ready[2], i, status = 0;
+	char runtime[32];
+	pid_t pid, hog_pid;
+	cpu_set_t all;
+	long old;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	if (CPU_COUNT(&all) < 2 || !CPU_ISSET(0, &all) || !CPU_ISSET(1, &all))
+		SKIP(return, "needs two processors");
+	old = wx_read_long(RT_RUNTIME);
+	if (geteuid() || wx_write_file(RT_RUNTIME, "-1"))
+		SKIP(return, "not allowed to keep a processor");
+	hog = mmap(NULL, PG(1), RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)hog);
+	ASSERT_EQ(0, pipe(p));
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		/* Has a context of its own, and stays where the hog is not. */
+		int fd = wx_open();
+		char *w = wx_view(fd, RW, 0, 1);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		CPU_ZERO(&all);
+		CPU_SET(0, &all);
+		CHILD_CHECK(!sched_setaffinity(0, sizeof(all), &all));
+		CHILD_CHECK(!wx_alloc(fd, POOL, 0, 1) && !try_write(w, 1));
+		iov.iov_base = w;
+		CHILD_CHECK(vmsplice(p[1], &iov, 1, 0) == PG(1));
+		CHILD_CHECK(!wx_wait_step(ready[0]));
+		for (i = 0; i < 10; i++)
+			CHILD_CHECK(wx_protect(fd, POOL, 0, 1, WXPOOL_PROT_X) == -EBUSY);
+		_exit(0);
+	}
+	hog_pid = fork();
+	if (!hog_pid)
+		be_hog(1, ready[1]);
+	CPU_ZERO(&all);
+	CPU_SET(0, &all);
+	sched_setaffinity(0, sizeof(all), &all);
+	for (i = 0; i < HOG_PATIENCE * 10; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			break;
+		usleep(100000);
+	}
+	hog->stop = true;
+	snprintf(runtime, sizeof(runtime), "%ld", old);
+	wx_write_file(RT_RUNTIME, runtime);
+	EXPECT_EQ(0, wx_wait(hog_pid));
+	EXPECT_LT(i, HOG_PATIENCE * 10) {
+		kill(pid, SIGKILL);
+		wx_wait(pid);
+	}
+	EXPECT_EQ(0, status);
+}
+
+/* Memory that is locked, now and in the future, is no pin of pages to write. */
+TEST_F(pin, mlock)
+{
+	unsigned int round;
+	char *w;
+	int ret;
+
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		SKIP(return, "mlockall: %s", strerror(errno));
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	for (round = 0; round < 50; round++) {
+		ASSERT_EQ(0, wx_alloc(self->fd, POOL, 0, NR));
+		w = wx_view(self->fd, RW, 0, NR);
+		ASSERT_NE(MAP_FAILED, w);
+		mlock(w, PG(NR));
+		mlock(self->w, PG(NR));
+		EXPECT_EQ(0, wx_smaps(w, "Locked"));
+		EXPECT_EQ(0, wx_smaps(self->w, "Locked"));
+		wx_emit_pages(w, NR, 100);
+		if (round % 2)
+			munlock(w, PG(NR));
+		ret = wx_protect(self->fd, POOL, 0, NR, WXPOOL_PROT_X);
+		ASSERT_EQ(0, ret);
+		ASSERT_EQ(0, try_exec(self->x, NULL));
+		munmap(w, PG(NR));
+		ASSERT_EQ(0, wx_free(self->fd, POOL));
+	}
+	munlockall();
 }
 
 /* --------------------------------------------------------------- io_uring */
@@ -617,6 +735,51 @@ TEST_F(pin, aio_race)
 	TH_LOG("%d seals were refused in 200 rounds", busy);
 }
 
+/* ------------------------------------------------------------ memory errors */
+
+/*
+ * The kernel marks the page as broken, whatever it says: it can do nothing more
+ * with a page that is not of its own making.
+ */
+#define POISON_OR_SKIP(p) do {						\
+	if (geteuid() || access("/proc/sys/vm/memory_failure_early_kill", F_OK)) \
+		SKIP(return, "no simulated memory errors");		\
+	WX_CATCH(madvise(p, PG(1), 100 /* MADV_HWPOISON */));		\
+} while (0)
+
+/*
+ * A page to be written that a pipe holds and that is broken: not sealed, whichever
+ * of the two it is refused for, and in nobody's way.
+ */
+TEST_F(pin, poisoned_page_in_a_pipe)
+{
+	struct iovec iov = { self->w + PG(PINNED), PG(1) };
+	char buf[64 * 1024];
+	int p[2], ret;
+
+	ASSERT_EQ(0, pipe(p));
+	ASSERT_EQ(PG(1), vmsplice(p[1], &iov, 1, 0));
+	POISON_OR_SKIP(self->w + PG(PINNED));
+	ret = wx_protect(self->fd, POOL, 0, NR, WXPOOL_PROT_X);
+	EXPECT_TRUE(ret == -EBUSY || ret == -EHWPOISON);
+	EXPECT_STAT(self->fd, 1, NR, 0, 0, 0);
+	/* The pipe's reader gets it or an error, as it is broken in name only. */
+	ret = read(p[0], buf, PG(1));
+	EXPECT_TRUE(ret == PG(1) || ret < 0);
+	close(p[0]);
+	close(p[1]);
+	EXPECT_EQ(-EHWPOISON, wx_protect(self->fd, POOL, 0, NR, WXPOOL_PROT_X));
+	EXPECT_STAT(self->fd, 1, NR, 0, 0, 0);
+	EXPECT_EQ(0, try_write(self->w, self->w[0]));
+	EXPECT_EQ(0, wx_protect(self->fd, POOL, PINNED + 1, NR - PINNED - 1,
+				WXPOOL_PROT_X));
+	EXPECT_EQ(0, wx_free(self->fd, POOL));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_EQ(0, wx_alloc(self->fd, POOL, 0, NR));
+	EXPECT_EQ(0, try_write(self->w + PG(PINNED), 1));
+	EXPECT_EQ(0, wx_protect(self->fd, POOL, 0, NR, WXPOOL_PROT_X));
+}
+
 /* --------------------------------------------- writing for another process */
 
 TEST_F(pin, process_vm_writev)
@@ -711,29 +874,82 @@ TEST_F(pin, forced_read_then_exec)
 	EXPECT_EQ(0, try_exec(x, NULL));
 }
 
+/* What can be run and not read, the kernel reads for nobody, by whatever call. */
+TEST_F(pin, execute_only)
+{
+	int mem = open("/proc/self/mem", O_RDWR), p[2];
+	char *xo = wx_view(self->fd, XO, 0, NR), byte = 0;
+	struct iovec local = { &byte, 1 }, remote = { xo, 1 };
+	struct wxpool_info info;
+	struct io_uring ring;
+	uint32_t val;
+
+	ASSERT_GE(mem, 0);
+	ASSERT_NE(MAP_FAILED, xo);
+	ASSERT_EQ(0, pipe(p));
+	ASSERT_EQ(0, wx_info(self->fd, &info));
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 0, 2, WXPOOL_PROT_XO));
+	ASSERT_EQ(0, wx_protect(self->fd, POOL, 2, 2, WXPOOL_PROT_X));
+	ASSERT_EQ(0, try_exec(xo, &val));
+	EXPECT_EQ(100, val);
+
+	EXPECT_EQ(-1, process_vm_readv(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, process_vm_writev(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_EQ(-1, pread(mem, &byte, 1, (off_t)(uintptr_t)xo));
+	EXPECT_EQ(-1, pwrite(mem, &byte, 1, (off_t)(uintptr_t)xo));
+	EXPECT_EQ(0, byte);
+	/* What does as the program itself would do is up to the processor. */
+	if (info.features & WXPOOL_FEATURE_XO) {
+		EXPECT_EQ(-1, vmsplice(p[1], &remote, 1, 0));
+		EXPECT_EQ(EFAULT, errno);
+		EXPECT_EQ(-1, write(p[1], xo, 1));
+		EXPECT_EQ(EFAULT, errno);
+		EXPECT_EQ(-EFAULT, wx_install(self->fd, 2, PG(20), xo, 1,
+					      WXPOOL_PROT_R));
+	}
+	/* Nor by views of other kinds, which do not show it at all */
+	remote.iov_base = self->x;
+	EXPECT_EQ(-1, process_vm_readv(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_EQ(-1, pread(mem, &byte, 1, (off_t)(uintptr_t)self->x));
+	EXPECT_EQ(-1, vmsplice(p[1], &remote, 1, 0));
+	EXPECT_EQ(0, byte);
+	/* An X page is for reading, but not through this view. */
+	EXPECT_EQ(-1, pread(mem, &byte, 1, (off_t)(uintptr_t)xo + PG(2)));
+	EXPECT_EQ(1, pread(mem, &byte, 1, (off_t)(uintptr_t)self->x + PG(2)));
+	EXPECT_EQ(self->x[PG(2)], byte);
+	RING_OR_SKIP(&ring, 0);
+	EXPECT_NE(0, ring_register(&ring, xo, PG(1)));
+	EXPECT_EQ(0, try_exec(xo, &val));
+	EXPECT_EQ(100, val);
+}
+
 static void traced_child(int fd, char *w)
 {
 	CHILD_CHECK(!ptrace(PTRACE_TRACEME, 0, NULL, NULL));
 	raise(SIGSTOP);
 	/* Sealed at the tracer's word; the views stay where they are. */
-	CHILD_CHECK(!wx_protect(fd, POOL, 0, NR, WXPOOL_PROT_X));
+	CHILD_CHECK(!wx_protect(fd, POOL, 0, NR - 1, WXPOOL_PROT_X));
+	CHILD_CHECK(!wx_protect(fd, POOL, NR - 1, 1, WXPOOL_PROT_XO));
 	raise(SIGSTOP);
 	_exit(try_write(w, 0) == SIGBUS ? 0 : 1);
 }
 
 /*
- * A debugger, which is another process: it reads code, and cannot set a
- * breakpoint in it.
+ * A debugger, which is another process: it reads code, unless that is execute
+ * only, and cannot set a breakpoint in it.
  */
 TEST_F(pin, ptrace)
 {
 	char *plain = mmap(NULL, PG(1), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
 			   -1, 0);
 	long word, open_word;
-	int status;
+	int status, i;
 	pid_t pid;
 
 	ASSERT_NE(MAP_FAILED, plain);
+	self->xo = wx_view(self->fd, XO, 0, NR);
+	ASSERT_NE(MAP_FAILED, self->xo);
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
@@ -743,6 +959,7 @@ TEST_F(pin, ptrace)
 		CHILD_CHECK(fd >= 0 && !wx_alloc(fd, POOL, 0, NR));
 		CHILD_CHECK(!wx_view_at(fd, RW, 0, NR, self->w));
 		CHILD_CHECK(!wx_view_at(fd, RX, 0, NR, self->x));
+		CHILD_CHECK(!wx_view_at(fd, XO, 0, NR, self->xo));
 		wx_emit_pages(self->w, NR, 100);
 		traced_child(fd, self->w);
 	}
@@ -769,6 +986,15 @@ TEST_F(pin, ptrace)
 	EXPECT_EQ(-1, ptrace(PTRACE_POKEDATA, pid, self->x + 64, 0xccL));
 	EXPECT_EQ(-1, ptrace(PTRACE_POKEDATA, pid, self->w + 64, 0xccL));
 	EXPECT_EQ(42, ptrace(PTRACE_PEEKDATA, pid, self->x + 64, NULL));
+	for (i = 0; i < NR; i++) {
+		errno = 0;
+		EXPECT_EQ(-1, ptrace(PTRACE_PEEKTEXT, pid, self->xo + PG(i), NULL));
+		EXPECT_NE(0, errno);
+		EXPECT_EQ(-1, ptrace(PTRACE_POKETEXT, pid, self->xo + PG(i), 0xccL));
+	}
+	errno = 0;
+	EXPECT_EQ(-1, ptrace(PTRACE_PEEKTEXT, pid, self->x + PG(NR - 1), NULL));
+	EXPECT_NE(0, errno);
 	EXPECT_EQ(0, ptrace(PTRACE_DETACH, pid, NULL, NULL));
 	EXPECT_EQ(0, wx_wait(pid));
 }

@@ -22,8 +22,6 @@
 #include "wxpool_uring.h"
 #include "wxpool_util.h"
 
-#define USER_PARAM	WX_PARAM_DIR "max_pages_per_user"
-
 #define ROUND_SECONDS	15
 #define MORE_ROUNDS	20
 
@@ -39,12 +37,14 @@
 
 enum {
 	PUBLISHED, INSTALLED, RUN, STORED, REFUSED, PINNED, MAPPED, FORKED,
-	PASSED, FROZEN, STARVED, KILLED, PRESSED, NR_COUNTS,
+	KEPT, PASSED, ASKED, FROZEN, REVOKED, STARVED, IDLED, KILLED, PRESSED,
+	NR_COUNTS,
 };
 
 static const char * const count_names[NR_COUNTS] = {
 	"published", "installed", "run", "stored", "refused", "pinned", "mapped",
-	"forked", "passed", "frozen", "starved", "killed", "pressed",
+	"forked", "kept", "passed", "asked", "frozen", "revoked", "starved", "idled",
+	"killed", "pressed",
 };
 
 /* What all processes of a round see */
@@ -57,7 +57,7 @@ static struct arena *arena;
 
 /* The context that most of it is about, and views of its PAGES pages */
 static int ctx;
-static char *w, *x;
+static char *w, *x, *xo;
 
 /* Where publishers have an open page, mostly */
 static atomic_size_t opened[PUBLISHERS];
@@ -98,23 +98,33 @@ static uint32_t value_of(size_t page, uint32_t turn)
 	return page << 20 | (turn & 0xfffff);
 }
 
-static void check_sealed(size_t page, uint32_t val, uint64_t sum)
+/* An XO page's sum is 0: nobody reads it. */
+static uint64_t sealed_digest(size_t page, uint32_t prot)
+{
+	return prot == WXPOOL_PROT_X ? digest(x + PG(page)) : 0;
+}
+
+static void check_sealed(size_t page, uint32_t prot, uint32_t val, uint64_t sum)
 {
 	uint32_t got = 0;
 
-	CHILD_CHECK(!try_exec(x + PG(page), &got) && got == val);
-	CHILD_CHECK(digest(x + PG(page)) == sum);
+	CHILD_CHECK(!try_exec(xo + PG(page), &got) && got == val);
+	if (prot == WXPOOL_PROT_X)
+		CHILD_CHECK(!try_exec(x + PG(page), &got) && got == val);
+	else
+		CHILD_CHECK(try_read(x + PG(page)) == SIGBUS);
+	CHILD_CHECK(sealed_digest(page, prot) == sum);
 	CHILD_CHECK(try_write(w + PG(page) + 100, 1) == SIGBUS);
 	CHILD_CHECK(try_write(x + PG(page) + 100, 1) == SIGSEGV);
 }
 
 /* Sealed if nobody holds the page, else it stays open. */
-static int seal(uint32_t pool, size_t page)
+static int seal(uint32_t pool, size_t page, uint32_t prot)
 {
 	int ret, i;
 
 	for (i = 0; i < 100; i++) {
-		ret = wx_protect(ctx, pool, page, 1, WXPOOL_PROT_X);
+		ret = wx_protect(ctx, pool, page, 1, prot);
 		if (ret != -EBUSY)
 			return ret;
 		count(REFUSED);
@@ -134,7 +144,9 @@ static void write_code(size_t page, uint32_t val)
 
 static void publish(uint32_t pool, size_t page, uint32_t turn, int looks)
 {
+	uint32_t prot = turn % 4 ? WXPOOL_PROT_X : WXPOOL_PROT_XO;
 	uint32_t val = value_of(page, turn);
+	struct wxpool_free arg;
 	uint64_t sum;
 	int ret;
 
@@ -147,16 +159,20 @@ static void publish(uint32_t pool, size_t page, uint32_t turn, int looks)
 	}
 	CHILD_CHECK(try_exec(x + PG(page), NULL) == SIGBUS);
 	write_code(page, val);
-	ret = seal(pool, page);
+	ret = seal(pool, page, prot);
 	CHILD_CHECK(!ret || ret == -EBUSY);
 	if (!ret) {
-		sum = digest(x + PG(page));
+		sum = sealed_digest(page, prot);
 		while (looks--)
-			check_sealed(page, val, sum);
-		check_sealed(page, val, sum);
+			check_sealed(page, prot, val, sum);
+		check_sealed(page, prot, val, sum);
 	}
-	CHILD_CHECK(!wx_free(ctx, pool));
+	CHILD_CHECK(!wx_free_out(ctx, pool, &arg));
+	CHILD_CHECK(arg.pages_freed + arg.pages_kept == 1);
+	if (arg.pages_kept)
+		count(KEPT);
 	CHILD_CHECK(try_read(x + PG(page)) == SIGBUS);
+	CHILD_CHECK(try_exec(xo + PG(page), NULL) == SIGBUS);
 	count(PUBLISHED);
 }
 
@@ -171,18 +187,22 @@ static void *publisher(void *arg)
 
 /* -------------------------------------------------------------- installers */
 
+/* In two pieces, which are one function */
 static int install_by(struct io_uring *ring, uint32_t pool, uint64_t offset,
-		      const void *code, size_t len, uint32_t flags)
+		      const unsigned char *code, size_t len, uint32_t flags)
 {
-	struct wxpool_range r = wx_bytes(offset, code, len, WXPOOL_PROT_X);
-	struct wxpool_vec vec = {
-		.size = sizeof(vec), .pool = pool, .ranges = (uintptr_t)&r,
-		.nr_ranges = 1, .flags = flags,
+	struct wxpool_install_range r[2] = {
+		wx_bytes(offset, code, len / 2, WXPOOL_PROT_X),
+		wx_more(code + len / 2, len - len / 2),
+	};
+	struct wxpool_install arg = {
+		.size = sizeof(arg), .pool = pool, .ranges = (uintptr_t)r,
+		.nr_ranges = 2, .flags = flags,
 	};
 
 	if (!ring)
-		return wx_ioctl(ctx, WXPOOL_IOC_INSTALL, &vec);
-	return ring_op(ring, ctx, WXPOOL_IOC_INSTALL, &vec, 0);
+		return wx_ioctl(ctx, WXPOOL_IOC_INSTALL, &arg);
+	return ring_op(ring, ctx, WXPOOL_IOC_INSTALL, &arg, 0);
 }
 
 /* Lines of one installer alternate with those of the other. */
@@ -197,7 +217,8 @@ static void install(struct io_uring *ring, unsigned int nr, uint32_t turn,
 	int ret, sig;
 
 	ret = install_by(ring, pool, AT(page, line), code, len, 0);
-	CHILD_CHECK(!ret || short_of(ret));
+	/* EEXIST: a child still shows the line, or the page as it was. */
+	CHILD_CHECK(!ret || short_of(ret) || ret == -EEXIST);
 	if (ret) {
 		count(REFUSED);
 		return;
@@ -205,12 +226,10 @@ static void install(struct io_uring *ring, unsigned int nr, uint32_t turn,
 	CHILD_CHECK(!try_exec(x + AT(page, line), &got) && got == val);
 	CHILD_CHECK(try_write(w + AT(page, line), 1) == SIGBUS);
 	CHILD_CHECK(wx_is_fill(x + AT(page, line) + len, LINE - len, WXPOOL_PROT_X));
-	ret = wx_free(ctx, pool);
-	CHILD_CHECK(!ret || short_of(ret));
-	while (ret && !arena->stop)
-		ret = wx_free(ctx, pool);
-	sig = ret ? SIGBUS : try_exec(x + AT(page, line), NULL);
-	CHILD_CHECK(sig == SIGBUS || sig == SIGTRAP || sig == SIGILL);
+	CHILD_CHECK(!wx_free(ctx, pool));
+	/* For as long as a child shows it, in a page that is not its own, it runs. */
+	sig = try_exec(x + AT(page, line), &got);
+	CHILD_CHECK(sig == SIGBUS || sig == SIGTRAP || (!sig && got == val));
 	count(INSTALLED);
 }
 
@@ -304,8 +323,8 @@ static const int advices[] = {
 /* On a view of its own: what may be done to a view, and what may not */
 static void map_any(unsigned int *seed)
 {
-	const int prots[] = { RW, RX, PROT_READ };
-	int prot = prots[dice(seed, 3)];
+	const int prots[] = { RW, RX, PROT_READ, XO };
+	int prot = prots[dice(seed, 4)];
 	size_t page = dice(seed, PAGES - 8);
 	char *v = wx_view(ctx, prot, page, 8), *to;
 
@@ -320,8 +339,13 @@ static void map_any(unsigned int *seed)
 	if (prot != RX)
 		CHILD_CHECK(wx_mprotect(v, 4, RX) == -EACCES);
 	CHILD_CHECK(wx_mprotect(v, 4, RWX) == -EACCES);
-	wx_mprotect(v, 4, PROT_READ);
+	if (prot == XO)
+		CHILD_CHECK(wx_mprotect(v, 4, PROT_READ) == -EACCES);
+	else
+		CHILD_CHECK(!wx_mprotect(v, 4, PROT_READ) || errno == ENOMEM);
 	try_read(v);
+	if (prot == RW)
+		CHILD_CHECK(mremap(v, 0, PG(1), MREMAP_MAYMOVE) == MAP_FAILED);
 	mlock(v, PG(8));
 	to = mremap(v, PG(8), PG(8), MREMAP_MAYMOVE);
 	if (to != MAP_FAILED)
@@ -337,6 +361,33 @@ static void *mapper(void *arg)
 
 	while (!arena->stop)
 		map_any(&seed);
+	return NULL;
+}
+
+/* --------------------------------------------------------------- questions */
+
+/* What INFO and fdinfo say holds together at any moment. */
+static void *asker(void *arg)
+{
+	struct wxpool_info info;
+	struct wx_stat st;
+
+	while (!arena->stop) {
+		CHILD_CHECK(!wx_info(ctx, &info));
+		CHILD_CHECK(info.charged <= info.context_limit);
+		CHILD_CHECK(info.charged <= info.user_charged);
+		CHILD_CHECK(info.pools <= PUBLISHERS + INSTALLERS);
+		CHILD_CHECK(info.pages_open + info.pages_read + info.pages_exec +
+			    info.pages_exec_only + info.pages_kept <= PAGES);
+		CHILD_CHECK(info.pages_packed <= SHARED);
+		CHILD_CHECK((info.pages_open + info.pages_exec + info.pages_exec_only +
+			     info.pages_kept) * wx_page_size <= info.charged);
+		CHILD_CHECK(wx_pool_info(ctx, 100).pool_pages <= OWN);
+		CHILD_CHECK(!wx_stat_of(getpid(), ctx, &st));
+		CHILD_CHECK(st.pools <= PUBLISHERS + INSTALLERS);
+		count(ASKED);
+		usleep(1000);
+	}
 	return NULL;
 }
 
@@ -433,9 +484,9 @@ static void *passer(void *arg)
 static _Noreturn void be_owner(const struct group *group)
 {
 	void *(*const work[])(void *) = {
-		runner, storer, pinner, mapper, forker,
+		runner, storer, pinner, mapper, forker, asker,
 	};
-	pthread_t threads[PUBLISHERS + INSTALLERS + 6];
+	pthread_t threads[PUBLISHERS + INSTALLERS + 7];
 	int pair[2], nr = 0;
 	uintptr_t i;
 	pid_t peer;
@@ -455,12 +506,13 @@ static _Noreturn void be_owner(const struct group *group)
 	close(pair[1]);
 	w = wx_view(ctx, RW, 0, PAGES);
 	x = wx_view(ctx, RX, 0, PAGES);
-	CHILD_CHECK(w != MAP_FAILED && x != MAP_FAILED);
+	xo = wx_view(ctx, XO, 0, PAGES);
+	CHILD_CHECK(w != MAP_FAILED && x != MAP_FAILED && xo != MAP_FAILED);
 	for (i = 0; i < PUBLISHERS; i++)
 		CHILD_CHECK(!pthread_create(&threads[nr++], NULL, publisher, (void *)i));
 	for (i = 0; i < INSTALLERS; i++)
 		CHILD_CHECK(!pthread_create(&threads[nr++], NULL, installer, (void *)i));
-	for (i = 0; i < 5; i++)
+	for (i = 0; i < 6; i++)
 		CHILD_CHECK(!pthread_create(&threads[nr++], NULL, work[i], NULL));
 	CHILD_CHECK(!pthread_create(&threads[nr++], NULL, passer, &pair[0]));
 	while (nr)
@@ -496,6 +548,14 @@ static void be_short(unsigned int seed)
 	count(FROZEN);
 	if (seed % 3 == 0)
 		fork();
+	if (seed % 7 == 0) {
+		/* The child of the fork above, if this is it, is not the owner. */
+		ret = wx_free_all(fd, WXPOOL_FREE_REVOKE);
+		CHILD_CHECK(!ret || ret == -EXDEV);
+		CHILD_CHECK(ret || try_read(v + AT(40, 3)) == SIGBUS);
+		if (!ret)
+			count(REVOKED);
+	}
 	if (seed % 5 == 0)
 		close(fd);
 	_exit(0);
@@ -525,12 +585,12 @@ static _Noreturn void be_short_lived(const struct group *group)
 	_exit(0);
 }
 
-static int grab(int fd, uint32_t pool, size_t page, bool huge)
+static int grab(int fd, uint32_t pool, size_t page, bool block)
 {
-	struct wxpool_range r = wx_bytes(PG(page), "x", 1, WXPOOL_PROT_X);
+	struct wxpool_install_range r = wx_bytes(PG(page), "x", 1, WXPOOL_PROT_X);
 
-	if (huge)
-		return wx_install_flags(fd, pool, &r, 1, WXPOOL_INSTALL_HUGE);
+	if (block)
+		return wx_install_flags(fd, pool, &r, 1, WXPOOL_INSTALL_BLOCKS);
 	return wx_alloc(fd, pool, page, 256);
 }
 
@@ -552,7 +612,9 @@ static void be_greedy(unsigned int seed)
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
 		ret = wx_free(fd, 1 + dice(&seed, 8));
-		CHILD_CHECK(!ret || short_of(ret) || ret == -ENOENT);
+		CHILD_CHECK(!ret || ret == -ENOENT);
+		if (wx_stat(fd).idle)
+			count(IDLED);
 	}
 	_exit(0);
 }
@@ -675,26 +737,10 @@ static pid_t actor(int nr, const struct group *group, const struct group *small)
 	}
 }
 
-/* The user's account is empty again: there is room for five pages in five. */
-static bool all_given_back(void)
-{
-	long user = wx_read_long(USER_PARAM);
-	int fd = wx_open();
-	char text[32];
-	bool ok;
-
-	wx_write_file(USER_PARAM, "5");
-	ok = wx_alloc(fd, 1, 0, 6) == -ENOSPC && !wx_alloc(fd, 1, 0, 5);
-	snprintf(text, sizeof(text), "%ld", user);
-	wx_write_file(USER_PARAM, text);
-	close(fd);
-	return ok;
-}
-
 /* Kernel threads may have to have their say first. */
 static void wait_for_peace(void)
 {
-	while (!all_given_back())
+	while (!wx_nothing_charged())
 		usleep(100000);
 	while (wx_read_long(WX_MODULE "/refcnt") > 0)
 		usleep(100000);

@@ -73,97 +73,160 @@ FIXTURE_TEARDOWN(uring)
 
 #define OP(op, arg)	ring_op(&self->ring, self->fd, op, arg, variant->flags)
 
-static struct wxpool_vec vec_of(uint32_t pool, struct wxpool_range *r, uint32_t nr)
+static struct wxpool_alloc alloc_of(uint32_t pool, struct wxpool_alloc_range *r,
+				    uint32_t nr)
 {
-	return (struct wxpool_vec) {
-		.size = sizeof(struct wxpool_vec), .pool = pool,
+	return (struct wxpool_alloc) {
+		.size = sizeof(struct wxpool_alloc), .pool = pool,
 		.ranges = (uintptr_t)r, .nr_ranges = nr,
 	};
 }
 
-static struct wxpool_free free_of(uint32_t pool)
+static struct wxpool_protect protect_of(uint32_t pool,
+					struct wxpool_protect_range *r, uint32_t nr)
 {
-	return (struct wxpool_free) {
-		.size = sizeof(struct wxpool_free), .pool = pool,
+	return (struct wxpool_protect) {
+		.size = sizeof(struct wxpool_protect), .pool = pool,
+		.ranges = (uintptr_t)r, .nr_ranges = nr,
 	};
 }
+
+static struct wxpool_install install_of(uint32_t pool,
+					struct wxpool_install_range *r, uint32_t nr)
+{
+	return (struct wxpool_install) {
+		.size = sizeof(struct wxpool_install), .pool = pool,
+		.ranges = (uintptr_t)r, .nr_ranges = nr,
+	};
+}
+
+static struct wxpool_free free_of(uint32_t *pools, uint32_t nr)
+{
+	return (struct wxpool_free) {
+		.size = sizeof(struct wxpool_free),
+		.pools = (uintptr_t)pools, .nr_pools = nr,
+	};
+}
+
+/* The pools of the tests, at addresses */
+static uint32_t pool_nr = POOL, other_nr = OTHER;
 
 /* -------------------------------------------------------- each operation */
 
 TEST_F(uring, life)
 {
 	struct wxpool_freeze freeze = { .size = sizeof(freeze) };
-	struct wxpool_info info = { .size = sizeof(info) };
-	struct wxpool_free arg = free_of(POOL);
-	struct wxpool_range r[2];
+	struct wxpool_info info = { .size = sizeof(info), .pool = POOL };
+	struct wxpool_free arg = free_of(&pool_nr, 1);
+	struct wxpool_protect_range pr[3];
+	struct wxpool_install_range in[3];
+	struct wxpool_alloc_range r[2];
+	struct wxpool_protect protect;
+	struct wxpool_install install;
+	struct wxpool_alloc alloc;
 	unsigned char code[LINE];
-	struct wxpool_vec vec;
 	uint32_t val;
+	size_t len;
+	char *xo;
 
-	EXPECT_EQ(0, OP(WXPOOL_IOC_INFO, &info));
-	EXPECT_EQ(WXPOOL_ABI_VERSION, info.abi_version);
-	EXPECT_EQ(wx_page_size, info.page_size);
+	r[0] = wx_alloc_range(0, 3);
+	r[1] = wx_alloc_range(5, 1);
+	alloc = alloc_of(POOL, r, 2);
+	EXPECT_EQ(0, OP(WXPOOL_IOC_ALLOC, &alloc));
+	EXPECT_STAT(self->fd, 1, 4, 0, 0, 0);
+	/* Views are made by none but mmap(). */
+	EXPECT_EQ(PROT_NONE, wx_vma_prot(self->win));
+	ASSERT_EQ(0, wx_view_at(self->fd, RW, 0, 3, self->win));
+	wx_emit_pages(self->win, 3, 10);
 
-	/* Views in place, which are in the submitter's address space */
-	r[0] = wx_range(0, 2, 0, self->win);
-	r[1] = wx_range(5, 1, 0, NULL);
-	vec = vec_of(POOL, r, 2);
-	vec.nr_mapped = vec.map_error = 77;
-	EXPECT_EQ(0, OP(WXPOOL_IOC_ALLOC, &vec));
-	EXPECT_EQ(2, vec.nr_mapped);
-	EXPECT_EQ(0, vec.map_error);
-	EXPECT_STAT(self->fd, 1, 3, 0, 0, 0);
-	EXPECT_EQ(RW, wx_vma_prot(self->win));
-	wx_emit_pages(self->win, 2, 10);
-
-	r[0].prot = WXPOOL_PROT_X;
-	r[1].prot = WXPOOL_PROT_R;
-	EXPECT_EQ(0, OP(WXPOOL_IOC_PROTECT, &vec));
-	EXPECT_STAT(self->fd, 1, 0, 1, 2, 0);
-	EXPECT_EQ(RX, wx_vma_prot(self->win));
-	EXPECT_EQ(0, try_exec(self->win + PG(1), &val));
+	pr[0] = wx_protect_range(0, 2, WXPOOL_PROT_X);
+	pr[1] = wx_protect_range(5, 1, WXPOOL_PROT_R);
+	pr[2] = wx_protect_range(2, 1, WXPOOL_PROT_XO);
+	protect = protect_of(POOL, pr, 3);
+	EXPECT_EQ(0, OP(WXPOOL_IOC_PROTECT, &protect));
+	EXPECT_STAT_XO(self->fd, 1, 0, 1, 2, 1, 0);
+	EXPECT_EQ(SIGBUS, try_write(self->win, 1));
+	EXPECT_EQ(0, try_exec(self->x + PG(1), &val));
 	EXPECT_EQ(11, val);
+	xo = wx_view(self->fd, XO, 0, 3);
+	ASSERT_NE(MAP_FAILED, xo);
+	EXPECT_EQ(0, try_exec(xo + PG(2), &val));
+	EXPECT_EQ(12, val);
 
-	r[0] = wx_bytes(AT(10, 3), code, wx_emit(code, 12), WXPOOL_PROT_X);
-	r[1] = wx_bytes(AT(11, 0), "data", 4, WXPOOL_PROT_R);
-	vec = vec_of(OTHER, r, 2);
-	EXPECT_EQ(0, OP(WXPOOL_IOC_INSTALL, &vec));
-	EXPECT_STAT(self->fd, 2, 0, 2, 3, 0);
+	/* The first range goes on: the code comes in two pieces. */
+	len = wx_emit(code, 12);
+	in[0] = wx_bytes(AT(10, 3), code, 2, WXPOOL_PROT_X);
+	in[1] = wx_more(code + 2, len - 2);
+	in[2] = wx_bytes(AT(11, 0), "data", 4, WXPOOL_PROT_R);
+	install = install_of(OTHER, in, 3);
+	EXPECT_EQ(0, OP(WXPOOL_IOC_INSTALL, &install));
+	EXPECT_STAT_XO(self->fd, 2, 0, 2, 3, 1, 0);
 	EXPECT_PACKED(self->fd, 2, 2, 0);
 	EXPECT_EQ(0, try_exec(self->x + AT(10, 3), &val));
 	EXPECT_EQ(12, val);
 
+	EXPECT_EQ(0, OP(WXPOOL_IOC_INFO, &info));
+	EXPECT_EQ(WXPOOL_ABI_VERSION, info.abi_version);
+	EXPECT_EQ(wx_page_size, info.page_size);
+	EXPECT_EQ(2, info.pools);
+	EXPECT_EQ(WXPOOL_POOL_LIVE, info.pool_state);
+	EXPECT_EQ(4, info.pool_pages);
+	EXPECT_EQ(wx_id(self->fd), info.context);
+
 	EXPECT_EQ(0, OP(WXPOOL_IOC_FREEZE, &freeze));
-	EXPECT_EQ(-EROFS, OP(WXPOOL_IOC_INSTALL, &vec));
-	r[0] = wx_range(30, 1, 0, NULL);
-	vec = vec_of(OTHER, r, 1);
-	EXPECT_EQ(-EROFS, OP(WXPOOL_IOC_ALLOC, &vec));
-	r[0] = wx_range(0, 1, WXPOOL_PROT_X, NULL);
-	EXPECT_EQ(-EROFS, OP(WXPOOL_IOC_PROTECT, &vec));
+	EXPECT_EQ(-EROFS, OP(WXPOOL_IOC_INSTALL, &install));
+	EXPECT_EQ(-EROFS, OP(WXPOOL_IOC_ALLOC, &alloc));
+	EXPECT_EQ(-EROFS, OP(WXPOOL_IOC_PROTECT, &protect));
 	EXPECT_EQ(0, OP(WXPOOL_IOC_FREE, &arg));
-	EXPECT_EQ(3, arg.nr_freed);
-	arg = free_of(OTHER);
+	EXPECT_EQ(4, arg.pages_freed);
+	arg = free_of(&other_nr, 1);
 	EXPECT_EQ(0, OP(WXPOOL_IOC_FREE, &arg));
-	EXPECT_EQ(2, arg.nr_freed);
+	EXPECT_EQ(2, arg.pages_freed);
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
-	EXPECT_EQ(SIGBUS, try_exec(self->win, NULL));
+	EXPECT_EQ(SIGBUS, try_exec(self->x, NULL));
 }
 
-/* With pages kept for a child, INSTALL has more to do than it can at once. */
+TEST_F(uring, free_of_many)
+{
+	struct wxpool_free arg;
+	uint32_t pools[20], i;
+
+	for (i = 0; i < 20; i++) {
+		pools[i] = 1 + i;
+		ASSERT_EQ(0, wx_install_code(self->fd, pools[i], AT(0, i), 1));
+	}
+	pools[7] = 99;
+	arg = free_of(pools, 20);
+	EXPECT_EQ(-ENOENT, OP(WXPOOL_IOC_FREE, &arg));
+	pools[7] = 1;
+	EXPECT_EQ(-ENOENT, OP(WXPOOL_IOC_FREE, &arg));
+	EXPECT_PACKED(self->fd, 1, 20, 0);
+	arg.nr_pools = 7;
+	EXPECT_EQ(0, OP(WXPOOL_IOC_FREE, &arg));
+	EXPECT_PACKED(self->fd, 1, 13, 0);
+	arg = (struct wxpool_free) {
+		.size = sizeof(arg), .flags = WXPOOL_FREE_ALL | WXPOOL_FREE_REVOKE,
+	};
+	EXPECT_EQ(0, OP(WXPOOL_IOC_FREE, &arg));
+	EXPECT_EQ(1, arg.pages_freed);
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+}
+
+/* What is kept for a child is not to be had by a ring either, until it ends. */
 TEST_F(uring, with_a_child)
 {
-	struct wxpool_free arg = free_of(POOL);
+	struct wxpool_free arg = free_of(&pool_nr, 1);
+	struct wxpool_install_range r;
+	struct wxpool_install install;
 	unsigned char code[LINE];
-	struct wxpool_range r;
-	struct wxpool_vec vec;
 	uint32_t val;
 	int go[2];
 	pid_t pid;
 
 	ASSERT_EQ(0, pipe(go));
 	r = wx_bytes(AT(1, 0), code, wx_emit(code, 20), WXPOOL_PROT_X);
-	vec = vec_of(POOL, &r, 1);
-	ASSERT_EQ(0, OP(WXPOOL_IOC_INSTALL, &vec));
+	install = install_of(POOL, &r, 1);
+	ASSERT_EQ(0, OP(WXPOOL_IOC_INSTALL, &install));
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
@@ -174,45 +237,53 @@ TEST_F(uring, with_a_child)
 		_exit(0);
 	}
 	EXPECT_EQ(0, OP(WXPOOL_IOC_FREE, &arg));
-	EXPECT_EQ(1, arg.nr_kept);
+	EXPECT_EQ(0, arg.pages_freed);
+	EXPECT_EQ(1, arg.pages_kept);
+	EXPECT_EQ(1, arg.lines_kept);
 	wx_emit(code, 21);
-	EXPECT_EQ(0, OP(WXPOOL_IOC_INSTALL, &vec));
-	EXPECT_EQ(0, try_exec(self->x + PG(1), &val));
-	EXPECT_EQ(21, val);
+	EXPECT_EQ(-EEXIST, OP(WXPOOL_IOC_INSTALL, &install));
+	r.offset = AT(1, 1);
+	EXPECT_EQ(-EEXIST, OP(WXPOOL_IOC_INSTALL, &install));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 1);
+	r.offset = AT(2, 0);
+	EXPECT_EQ(0, OP(WXPOOL_IOC_INSTALL, &install));
 	EXPECT_STAT(self->fd, 1, 0, 0, 1, 1);
 	close(go[1]);
 	EXPECT_EQ(0, wx_wait(pid));
-	r.offset = AT(2, 0);
-	EXPECT_EQ(0, OP(WXPOOL_IOC_INSTALL, &vec));
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+	r.offset = AT(1, 0);
+	EXPECT_EQ(0, OP(WXPOOL_IOC_INSTALL, &install));
+	EXPECT_EQ(0, try_exec(self->x + PG(1), &val));
+	EXPECT_EQ(21, val);
 	EXPECT_STAT(self->fd, 1, 0, 0, 2, 0);
 }
 
-/* All that fits into one call, and a huge page */
+/* All that fits into one call, and a block */
 TEST_F(uring, big)
 {
 	size_t len = WXPOOL_MAX_INSTALL, i;
 	char *src = mmap(NULL, len, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *r;
-	struct wxpool_free arg = free_of(POOL);
-	struct wxpool_range range, *many;
-	struct wxpool_vec vec;
+	struct wxpool_free arg = free_of(&pool_nr, 1);
+	struct wxpool_install_range range, *many;
+	struct wxpool_install vec;
 
 	ASSERT_NE(MAP_FAILED, src);
 	wx_pattern(src, len, 1);
 	range = wx_bytes(0, src, len, WXPOOL_PROT_R);
-	vec = vec_of(POOL, &range, 1);
+	vec = install_of(POOL, &range, 1);
 	EXPECT_EQ(0, OP(WXPOOL_IOC_INSTALL, &vec));
 	r = wx_view(self->fd, PROT_READ, 0, len / wx_page_size);
 	ASSERT_NE(MAP_FAILED, r);
 	EXPECT_EQ(0, memcmp(src, r, len));
 	EXPECT_EQ(0, OP(WXPOOL_IOC_FREE, &arg));
-	EXPECT_EQ(len / wx_page_size, arg.nr_freed);
+	EXPECT_EQ(len / wx_page_size, arg.pages_freed);
 
 	many = calloc(WXPOOL_MAX_RANGES, sizeof(*many));
 	ASSERT_NE(NULL, many);
 	for (i = 0; i < WXPOOL_MAX_RANGES; i++)
 		many[i] = wx_bytes(i * 3 * LINE, src + i, 100, WXPOOL_PROT_R);
-	vec = vec_of(POOL, many, WXPOOL_MAX_RANGES);
-	vec.flags = WXPOOL_INSTALL_HUGE;
+	vec = install_of(POOL, many, WXPOOL_MAX_RANGES);
+	vec.flags = WXPOOL_INSTALL_BLOCKS;
 	EXPECT_EQ(0, OP(WXPOOL_IOC_INSTALL, &vec));
 	for (i = 0; i < WXPOOL_MAX_RANGES; i++)
 		ASSERT_EQ(0, memcmp(src + i, r + i * 3 * LINE, 100));
@@ -232,15 +303,28 @@ static const unsigned long all_ops[] = {
 #define NR_OPS	(sizeof(all_ops) / sizeof(all_ops[0]))
 
 union any_arg {
-	uint32_t size;
+	struct {
+		uint32_t size, pool;
+		uint64_t context;
+	};
 	struct wxpool_info info;
-	struct wxpool_vec vec;
+	struct wxpool_alloc alloc;
+	struct wxpool_protect protect;
+	struct wxpool_install install;
 	struct wxpool_free free;
 	struct wxpool_freeze freeze;
 };
 
+/* The element of its vector */
+union any_range {
+	struct wxpool_alloc_range alloc;
+	struct wxpool_protect_range protect;
+	struct wxpool_install_range install;
+	uint64_t offset;
+};
+
 /* Arguments that are right for the operation, if the fixture's state is */
-static void good_arg(union any_arg *arg, unsigned long op, struct wxpool_range *r)
+static void good_arg(union any_arg *arg, unsigned long op, union any_range *r)
 {
 	memset(arg, 0, sizeof(*arg));
 	switch (op) {
@@ -248,24 +332,35 @@ static void good_arg(union any_arg *arg, unsigned long op, struct wxpool_range *
 		arg->size = sizeof(arg->info);
 		break;
 	case WXPOOL_IOC_FREE:
-		arg->free = free_of(POOL);
+		arg->free = free_of(&pool_nr, 1);
 		break;
 	case WXPOOL_IOC_FREEZE:
 		arg->size = sizeof(arg->freeze);
 		break;
 	case WXPOOL_IOC_ALLOC:
-		*r = wx_range(20, 1, 0, NULL);
-		arg->vec = vec_of(POOL, r, 1);
+		r->alloc = wx_alloc_range(20, 1);
+		arg->alloc = alloc_of(POOL, &r->alloc, 1);
 		break;
 	case WXPOOL_IOC_PROTECT:
-		*r = wx_range(0, 1, WXPOOL_PROT_X, NULL);
-		arg->vec = vec_of(POOL, r, 1);
+		r->protect = wx_protect_range(0, 1, WXPOOL_PROT_X);
+		arg->protect = protect_of(POOL, &r->protect, 1);
 		break;
 	case WXPOOL_IOC_INSTALL:
-		*r = wx_bytes(AT(1, 1), "x", 1, WXPOOL_PROT_X);
-		arg->vec = vec_of(POOL, r, 1);
+		r->install = wx_bytes(AT(1, 1), "x", 1, WXPOOL_PROT_X);
+		arg->install = install_of(POOL, &r->install, 1);
 		break;
 	}
+}
+
+static bool has_output(unsigned long op)
+{
+	return op == WXPOOL_IOC_INFO || op == WXPOOL_IOC_FREE;
+}
+
+static bool has_ranges(unsigned long op)
+{
+	return op == WXPOOL_IOC_ALLOC || op == WXPOOL_IOC_PROTECT ||
+	       op == WXPOOL_IOC_INSTALL;
 }
 
 /* An OPEN page, a line of code, and counts that nothing refused may change */
@@ -285,7 +380,7 @@ static void good_arg(union any_arg *arg, unsigned long op, struct wxpool_range *
 TEST_F(uring, malformed_commands)
 {
 	struct io_uring_sqe sqe;
-	struct wxpool_range r;
+	union any_range r;
 	union any_arg arg;
 	struct iovec iov = { &arg, sizeof(arg) };
 	struct wx_stat st;
@@ -326,6 +421,9 @@ TEST_F(uring, malformed_commands)
 	EXPECT_EQ(0, OP(WXPOOL_IOC_FREE, &arg));
 }
 
+#define REFUSED_OP(err, op, arg)					\
+	REFUSED(err, ring_cmd(self->fd, op, arg, variant->flags, 0))
+
 TEST_F(uring, malformed_arguments)
 {
 	char *none = mmap(NULL, PG(1), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -333,7 +431,8 @@ TEST_F(uring, malformed_arguments)
 	union any_arg *arg = mmap(NULL, PG(1), RW, MAP_PRIVATE | MAP_ANONYMOUS,
 				  -1, 0);
 	void *bad[] = { NULL, none, (void *)~0xfffUL };
-	struct wxpool_range r;
+	uint64_t id = wx_id(self->fd);
+	union any_range r;
 	struct wx_stat st;
 	unsigned int i, j;
 
@@ -343,57 +442,94 @@ TEST_F(uring, malformed_arguments)
 	st = wx_stat(self->fd);
 	for (i = 0; i < NR_OPS; i++) {
 		for (j = 0; j < 3; j++)
-			REFUSED(-EFAULT, ring_cmd(self->fd, all_ops[i], bad[j],
-						  variant->flags, 0));
+			REFUSED_OP(-EFAULT, all_ops[i], bad[j]);
 		good_arg(arg, all_ops[i], &r);
 		arg->size = 4;
-		REFUSED(-EINVAL, ring_cmd(self->fd, all_ops[i], arg,
-					  variant->flags, 0));
+		REFUSED_OP(-EINVAL, all_ops[i], arg);
 		arg->size = PG(1) + 1;
-		REFUSED(-E2BIG, ring_cmd(self->fd, all_ops[i], arg,
-					 variant->flags, 0));
-		/* Outputs that cannot be delivered, of those that have any */
+		REFUSED_OP(-E2BIG, all_ops[i], arg);
 		good_arg(arg, all_ops[i], &r);
-		if (all_ops[i] == WXPOOL_IOC_INSTALL ||
-		    all_ops[i] == WXPOOL_IOC_FREEZE)
+		arg->context = id + 1;
+		REFUSED_OP(-ESTALE, all_ops[i], arg);
+		/* Outputs that cannot be delivered, of those that have any */
+		if (!has_output(all_ops[i]))
 			continue;
+		good_arg(arg, all_ops[i], &r);
+		arg->context = id;
 		ASSERT_EQ(0, mprotect(arg, PG(1), PROT_READ));
-		REFUSED(-EFAULT, ring_cmd(self->fd, all_ops[i], arg,
-					  variant->flags, 0));
+		REFUSED_OP(-EFAULT, all_ops[i], arg);
 		ASSERT_EQ(0, mprotect(arg, PG(1), RW));
 	}
 	for (i = 0; i < NR_OPS; i++) {
-		good_arg(arg, all_ops[i], &r);
-		if (all_ops[i] == WXPOOL_IOC_FREE || all_ops[i] == WXPOOL_IOC_INFO ||
-		    all_ops[i] == WXPOOL_IOC_FREEZE)
+		if (!has_ranges(all_ops[i]))
 			continue;
-		arg->vec.pool = 0;
-		REFUSED(-EINVAL, ring_cmd(self->fd, all_ops[i], arg,
-					  variant->flags, 0));
 		good_arg(arg, all_ops[i], &r);
-		arg->vec.ranges = (uintptr_t)none;
-		REFUSED(-EFAULT, ring_cmd(self->fd, all_ops[i], arg,
-					  variant->flags, 0));
+		arg->pool = 0;
+		REFUSED_OP(-EINVAL, all_ops[i], arg);
+		good_arg(arg, all_ops[i], &r);
+		arg->alloc.ranges = (uintptr_t)none;
+		REFUSED_OP(-EFAULT, all_ops[i], arg);
 		good_arg(arg, all_ops[i], &r);
 		r.offset += 1;
-		REFUSED(-EINVAL, ring_cmd(self->fd, all_ops[i], arg,
-					  variant->flags, 0));
+		REFUSED_OP(-EINVAL, all_ops[i], arg);
 		good_arg(arg, all_ops[i], &r);
 		r.offset = 1ULL << 62;
-		REFUSED(-EOVERFLOW, ring_cmd(self->fd, all_ops[i], arg,
-					     variant->flags, 0));
+		REFUSED_OP(-EOVERFLOW, all_ops[i], arg);
 	}
 	good_arg(arg, WXPOOL_IOC_INSTALL, &r);
-	r.addr = (uintptr_t)none;
-	REFUSED(-EFAULT, ring_cmd(self->fd, WXPOOL_IOC_INSTALL, arg,
-				  variant->flags, 0));
-	r = wx_bytes(AT(1, 0), "x", 1, WXPOOL_PROT_X);
-	REFUSED(-EEXIST, ring_cmd(self->fd, WXPOOL_IOC_INSTALL, arg,
-				  variant->flags, 0));
-	arg->free = free_of(OTHER);
-	REFUSED(-ENOENT, ring_cmd(self->fd, WXPOOL_IOC_FREE, arg,
-				  variant->flags, 0));
+	r.install.source = (uintptr_t)none;
+	REFUSED_OP(-EFAULT, WXPOOL_IOC_INSTALL, arg);
+	r.install = wx_bytes(AT(1, 0), "x", 1, WXPOOL_PROT_X);
+	REFUSED_OP(-EEXIST, WXPOOL_IOC_INSTALL, arg);
+	r.install = wx_more("x", 1);
+	REFUSED_OP(-EINVAL, WXPOOL_IOC_INSTALL, arg);
+	arg->free = free_of(&other_nr, 1);
+	REFUSED_OP(-ENOENT, WXPOOL_IOC_FREE, arg);
+	arg->free = free_of((void *)none, 1);
+	REFUSED_OP(-EFAULT, WXPOOL_IOC_FREE, arg);
+	arg->free = free_of(&pool_nr, 1);
+	arg->free.flags = WXPOOL_FREE_ALL;
+	REFUSED_OP(-EINVAL, WXPOOL_IOC_FREE, arg);
 	EXPECT_EQ(0, try_exec(self->x + PG(1), NULL));
+	/* All of them do what they are for, with the right id. */
+	for (i = 0; i < NR_OPS; i++) {
+		good_arg(arg, all_ops[i], &r);
+		arg->context = id;
+		if (all_ops[i] != WXPOOL_IOC_FREE)
+			EXPECT_EQ(0, OP(all_ops[i], arg));
+	}
+	good_arg(arg, WXPOOL_IOC_FREE, &r);
+	EXPECT_EQ(0, OP(WXPOOL_IOC_FREE, arg));
+}
+
+/* A descriptor that is not open for both adds and removes nothing this way. */
+TEST_F(uring, half_open_descriptor)
+{
+	const int modes[] = { O_RDONLY, O_WRONLY };
+	unsigned int i, m;
+	union any_range r;
+	union any_arg arg;
+	int fd;
+
+	for (m = 0; m < 2; m++) {
+		fd = open(WX_DEV, modes[m] | O_CLOEXEC);
+		ASSERT_GE(fd, 0);
+		for (i = 0; i < NR_OPS; i++) {
+			good_arg(&arg, all_ops[i], &r);
+			EXPECT_EQ(all_ops[i] == WXPOOL_IOC_INFO ? 0 : -EBADF,
+				  ring_op(&self->ring, fd, all_ops[i], &arg,
+					  variant->flags)) {
+				TH_LOG("op %#lx mode %d", all_ops[i], modes[m]);
+			}
+			good_arg(&arg, all_ops[i], &r);
+			arg.context = wx_id(fd) + 1;
+			EXPECT_EQ(-ESTALE, ring_op(&self->ring, fd, all_ops[i],
+						   &arg, variant->flags));
+		}
+		EXPECT_STAT(fd, 0, 0, 0, 0, 0);
+		EXPECT_EQ(0, wx_pool_info(fd, 0).frozen);
+		close(fd);
+	}
 }
 
 /* ------------------------------------------------------- links, and many */
@@ -401,23 +537,25 @@ TEST_F(uring, malformed_arguments)
 /* A chain goes on as long as all is well; the rest of it is cancelled. */
 TEST_F(uring, links)
 {
-	struct wxpool_range r[2];
-	struct wxpool_free f[2] = { free_of(POOL), free_of(OTHER) };
-	struct wxpool_vec v[2];
+	struct wxpool_free f[2] = { free_of(&pool_nr, 1), free_of(&other_nr, 1) };
+	struct wxpool_protect_range pr;
+	struct wxpool_protect protect;
+	struct wxpool_alloc_range r;
+	struct wxpool_alloc alloc;
 	struct io_uring_sqe sqe;
 	struct io_uring_cqe cqe;
 	int res[4], fail, i;
 
 	for (fail = 0; fail < 2; fail++) {
-		r[0] = wx_range(0, 2, 0, NULL);
-		r[1] = wx_range(0, fail ? 3 : 2, WXPOOL_PROT_X, NULL);
-		v[0] = vec_of(POOL, &r[0], 1);
-		v[1] = vec_of(POOL, &r[1], 1);
+		r = wx_alloc_range(0, 2);
+		pr = wx_protect_range(0, fail ? 3 : 2, WXPOOL_PROT_X);
+		alloc = alloc_of(POOL, &r, 1);
+		protect = protect_of(POOL, &pr, 1);
 		/* ALLOC, PROTECT (of a page too many), FREE; and one apart */
-		sqe = ring_cmd(self->fd, WXPOOL_IOC_ALLOC, &v[0],
+		sqe = ring_cmd(self->fd, WXPOOL_IOC_ALLOC, &alloc,
 			       variant->flags | IOSQE_IO_LINK, 0);
 		ring_queue(&self->ring, &sqe);
-		sqe = ring_cmd(self->fd, WXPOOL_IOC_PROTECT, &v[1],
+		sqe = ring_cmd(self->fd, WXPOOL_IOC_PROTECT, &protect,
 			       variant->flags | IOSQE_IO_LINK, 1);
 		ring_queue(&self->ring, &sqe);
 		sqe = ring_cmd(self->fd, WXPOOL_IOC_FREE, &f[0], variant->flags, 2);
@@ -443,9 +581,11 @@ TEST_F(uring, links)
 /* More at a time than there are workers, and each gets its own result. */
 TEST_F(uring, many_in_flight)
 {
-	static struct wxpool_range r[MANY];
-	static struct wxpool_vec v[MANY];
+	static struct wxpool_install_range r[MANY];
+	static struct wxpool_install v[MANY];
 	static struct wxpool_free f[MANY];
+	static uint32_t pools[MANY];
+	static int res[MANY];
 	static unsigned char code[MANY][LINE];
 	struct io_uring_sqe sqe;
 	struct io_uring_cqe cqe;
@@ -459,7 +599,7 @@ TEST_F(uring, many_in_flight)
 			/* Every tenth wants the line of the one before it. */
 			r[i] = wx_bytes(i % 10 == 9 ? r[i - 1].offset : i * LINE,
 					code[i], len, WXPOOL_PROT_X);
-			v[i] = vec_of(1 + i, &r[i], 1);
+			v[i] = install_of(1 + i, &r[i], 1);
 			sqe = ring_cmd(self->fd, WXPOOL_IOC_INSTALL, &v[i],
 				       variant->flags, i);
 			ring_queue(&self->ring, &sqe);
@@ -468,23 +608,24 @@ TEST_F(uring, many_in_flight)
 		for (i = 0; i < MANY; i++) {
 			ring_wait_cqe(&self->ring, &cqe);
 			ASSERT_LT(cqe.user_data, MANY);
-			f[cqe.user_data] = free_of(1 + cqe.user_data);
-			f[cqe.user_data].nr_freed = cqe.res;
+			res[cqe.user_data] = cqe.res;
 			ASSERT_TRUE(!cqe.res || cqe.res == -EEXIST);
 		}
 		EXPECT_EQ(MANY - MANY / 10, wx_stat(self->fd).lines);
 		for (i = 0; i < MANY; i++) {
-			int won = !f[i].nr_freed;
+			int won = !res[i];
 
-			ASSERT_EQ(1, won + (i % 10 < 8 ? 0 : !f[i ^ 1].nr_freed));
+			ASSERT_EQ(1, won + (i % 10 < 8 ? 0 : !res[i ^ 1]));
 			if (!won)
 				continue;
 			ASSERT_EQ(0, try_exec(self->x + r[i].offset, &val));
 			ASSERT_EQ(1000 + i, val);
 		}
 		for (i = 0; i < MANY; i++) {
+			pools[i] = 1 + i;
+			f[i] = free_of(&pools[i], 1);
 			sqe = ring_cmd(self->fd, WXPOOL_IOC_FREE, &f[i],
-				       variant->flags, f[i].nr_freed ? 1 : 0);
+				       variant->flags, res[i] ? 1 : 0);
 			ring_queue(&self->ring, &sqe);
 		}
 		io_uring_submit(&self->ring);
@@ -521,22 +662,23 @@ static void *holder(void *arg)
 TEST_F(uring, while_others_hold_the_lock)
 {
 	struct holder h = { .fd = self->fd };
+	struct wxpool_install_range r;
 	unsigned char code[LINE];
-	struct wxpool_range r;
+	struct wxpool_install v;
 	struct wxpool_free f;
-	struct wxpool_vec v;
+	uint32_t val, pool;
 	pthread_t thread;
 	unsigned int i;
-	uint32_t val;
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, holder, &h));
 	for (i = 0; h.rounds < 20 || i < 100; i++) {
 		r = wx_bytes(AT(2, i % 64), code, wx_emit(code, i), WXPOOL_PROT_X);
-		v = vec_of(1 + i % 5, &r, 1);
+		pool = 1 + i % 5;
+		v = install_of(pool, &r, 1);
 		ASSERT_EQ(0, OP(WXPOOL_IOC_INSTALL, &v));
 		ASSERT_EQ(0, try_exec(self->x + AT(2, i % 64), &val));
 		ASSERT_EQ(i, val);
-		f = free_of(1 + i % 5);
+		f = free_of(&pool, 1);
 		ASSERT_EQ(0, OP(WXPOOL_IOC_FREE, &f));
 	}
 	h.stop = true;
@@ -551,7 +693,8 @@ TEST_F(uring, while_others_hold_the_lock)
 static void try_all(struct io_uring *ring, int fd, unsigned int flags)
 {
 	struct wx_stat st = wx_stat(fd), now;
-	struct wxpool_range r;
+	uint64_t id = wx_id(fd);
+	union any_range r;
 	union any_arg arg;
 	unsigned int i;
 	int want, ret;
@@ -561,6 +704,13 @@ static void try_all(struct io_uring *ring, int fd, unsigned int flags)
 		want = all_ops[i] == WXPOOL_IOC_INFO ? 0 : -EXDEV;
 		ret = ring_op(ring, fd, all_ops[i], &arg, flags);
 		CHILD_CHECK(ret == want);
+		good_arg(&arg, all_ops[i], &r);
+		arg.context = id;
+		ret = ring_op(ring, fd, all_ops[i], &arg, flags);
+		CHILD_CHECK(ret == want);
+		arg.context = id + 1;
+		ret = ring_op(ring, fd, all_ops[i], &arg, flags);
+		CHILD_CHECK(ret == -ESTALE);
 	}
 	now = wx_stat(fd);
 	CHILD_CHECK(!memcmp(&st, &now, sizeof(st)));
@@ -573,7 +723,7 @@ static void register_fd(struct io_uring *ring, int fd)
 
 TEST_F(uring, not_the_owner)
 {
-	struct wxpool_free arg = free_of(POOL);
+	struct wxpool_free arg = free_of(&pool_nr, 1);
 	struct io_uring own;
 	pid_t pid;
 
@@ -589,7 +739,7 @@ TEST_F(uring, not_the_owner)
 			try_all(&self->ring, self->fd, variant->flags);
 		register_fd(&own, self->fd);
 		{
-			struct wxpool_free f = free_of(POOL);
+			struct wxpool_free f = free_of(&pool_nr, 1);
 
 			CHILD_CHECK(ring_op(&own, 0, WXPOOL_IOC_FREE, &f,
 					    variant->flags | IOSQE_FIXED_FILE) ==
@@ -606,9 +756,9 @@ TEST_F(uring, not_the_owner)
 TEST_F(uring, registered_file)
 {
 	long refs = wx_read_long("/sys/module/wxpool/refcnt");
-	struct wxpool_range r = wx_range(0, 1, 0, NULL);
-	struct wxpool_vec vec = vec_of(POOL, &r, 1);
-	struct wxpool_free arg = free_of(POOL);
+	struct wxpool_alloc_range r = wx_alloc_range(0, 1);
+	struct wxpool_alloc vec = alloc_of(POOL, &r, 1);
+	struct wxpool_free arg = free_of(&pool_nr, 1);
 	unsigned int flags = variant->flags | IOSQE_FIXED_FILE;
 	int fd = wx_open();
 
@@ -654,8 +804,8 @@ TEST_F(uring, restricted_ring)
  */
 TEST_F(uring, polled_ring)
 {
-	struct wxpool_range r = wx_range(0, 1, 0, NULL);
-	struct wxpool_vec vec = vec_of(POOL, &r, 1);
+	struct wxpool_alloc_range r = wx_alloc_range(0, 1);
+	struct wxpool_alloc vec = alloc_of(POOL, &r, 1);
 	struct io_uring ring;
 	int ret;
 
@@ -674,8 +824,8 @@ TEST_F(uring, polled_ring)
 struct stuck {
 	int uffd;
 	char *src;
-	struct wxpool_range r[2];
-	struct wxpool_vec vec;
+	struct wxpool_install_range r[2];
+	struct wxpool_install vec;
 };
 
 static int stuck_start(struct stuck *s, struct io_uring *ring, int fd)
@@ -692,7 +842,7 @@ static int stuck_start(struct stuck *s, struct io_uring *ring, int fd)
 		return -EINVAL;
 	s->r[0] = wx_bytes(AT(40, 0), s->src, LINE, WXPOOL_PROT_X);
 	s->r[1] = wx_bytes(AT(41, 0), s->src, PG(2), WXPOOL_PROT_X);
-	s->vec = vec_of(OTHER, s->r, 2);
+	s->vec = install_of(OTHER, s->r, 2);
 	sqe = ring_cmd(fd, WXPOOL_IOC_INSTALL, &s->vec, IOSQE_ASYNC, 99);
 	ring_submit(ring, &sqe);
 	return uffd_wait(s->uffd) == s->src + PG(1) ? 0 : -EIO;
@@ -725,14 +875,14 @@ TEST_F(uring, one_waits)
 {
 	char *page = mmap(NULL, PG(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct io_uring_cqe cqe;
-	struct wxpool_range r;
-	struct wxpool_vec vec;
+	struct wxpool_install_range r;
+	struct wxpool_install vec;
 	struct stuck s;
 
 	POPULATE();
 	STUCK_OR_SKIP(&s);
 	r = wx_bytes(AT(2, 0), "x", 1, WXPOOL_PROT_R);
-	vec = vec_of(POOL, &r, 1);
+	vec = install_of(POOL, &r, 1);
 	EXPECT_EQ(0, OP(WXPOOL_IOC_INSTALL, &vec));
 	EXPECT_EQ(0, wx_alloc(self->fd, POOL, 3, 1));
 	EXPECT_EQ(0, wx_free(self->fd, POOL));
@@ -800,8 +950,8 @@ TEST_F(uring, ring_closed)
 TEST_F(uring, killed)
 {
 	long refs = wx_read_long("/sys/module/wxpool/refcnt");
-	static struct wxpool_range r[100];
-	static struct wxpool_vec v[100];
+	static struct wxpool_alloc_range r[100];
+	static struct wxpool_alloc v[100];
 	struct io_uring_sqe sqe;
 	int ready[2], i, fd;
 	struct io_uring ring;
@@ -817,8 +967,8 @@ TEST_F(uring, killed)
 		if (stuck_start(&s, &ring, fd) && s.uffd < 0)
 			_exit(4);
 		for (i = 0; i < 100; i++) {
-			r[i] = wx_range(100 + i * 64, 64, 0, NULL);
-			v[i] = vec_of(1 + i, &r[i], 1);
+			r[i] = wx_alloc_range(100 + i * 64, 64);
+			v[i] = alloc_of(1 + i, &r[i], 1);
 			sqe = ring_cmd(fd, WXPOOL_IOC_ALLOC, &v[i], variant->flags, i);
 			ring_queue(&ring, &sqe);
 		}

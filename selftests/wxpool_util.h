@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -80,6 +82,7 @@
 #define RW		(PROT_READ | PROT_WRITE)
 #define RX		(PROT_READ | PROT_EXEC)
 #define RWX		(PROT_READ | PROT_WRITE | PROT_EXEC)
+#define XO		PROT_EXEC
 
 /* Size of the window that the fixture reserves, in pages */
 #define WIN_PAGES	512
@@ -132,86 +135,96 @@ static inline int wx_info(int fd, struct wxpool_info *info)
 	return wx_ioctl(fd, WXPOOL_IOC_INFO, info);
 }
 
-/* The whole structure stays visible to a caller that wants the outputs. */
-static inline int wx_vec(int fd, unsigned long op, struct wxpool_vec *vec,
-			 uint32_t pool, struct wxpool_range *ranges,
-			 uint32_t nr)
+/* Id of the context that a descriptor is of; 0 on failure, which no context has */
+static inline uint64_t wx_id(int fd)
 {
-	memset(vec, 0, sizeof(*vec));
-	vec->size = sizeof(*vec);
-	vec->pool = pool;
-	vec->ranges = (uintptr_t)ranges;
-	vec->nr_ranges = nr;
-	return wx_ioctl(fd, op, vec);
+	struct wxpool_info info;
+
+	return wx_info(fd, &info) ? 0 : info.context;
 }
 
-static inline struct wxpool_range wx_range(size_t page, size_t nr,
-					   uint32_t prot, void *addr)
+/* What INFO says of one pool; a state of UINT32_MAX stands for an error. */
+static inline struct wxpool_info wx_pool_info(int fd, uint32_t pool)
 {
-	return (struct wxpool_range) {
+	struct wxpool_info info = { .size = sizeof(info), .pool = pool };
+
+	if (wx_ioctl(fd, WXPOOL_IOC_INFO, &info))
+		info.pool_state = UINT32_MAX;
+	return info;
+}
+
+static inline struct wxpool_alloc_range wx_alloc_range(size_t page, size_t nr)
+{
+	return (struct wxpool_alloc_range) {
 		.offset = (uint64_t)page * wx_page_size,
 		.length = (uint64_t)nr * wx_page_size,
-		.prot = prot,
-		.addr = (uintptr_t)addr,
 	};
 }
 
-static inline int wx_alloc_vec(int fd, uint32_t pool, struct wxpool_range *r,
-			       uint32_t nr)
+static inline struct wxpool_protect_range wx_protect_range(size_t page,
+							   size_t nr,
+							   uint32_t prot)
 {
-	struct wxpool_vec vec;
-
-	return wx_vec(fd, WXPOOL_IOC_ALLOC, &vec, pool, r, nr);
+	return (struct wxpool_protect_range) {
+		.offset = (uint64_t)page * wx_page_size,
+		.length = (uint64_t)nr * wx_page_size,
+		.prot = prot,
+	};
 }
 
-static inline int wx_protect_vec(int fd, uint32_t pool, struct wxpool_range *r,
+static inline int wx_alloc_vec(int fd, uint32_t pool,
+			       const struct wxpool_alloc_range *r, uint32_t nr)
+{
+	struct wxpool_alloc arg = {
+		.size = sizeof(arg), .pool = pool, .ranges = (uintptr_t)r,
+		.nr_ranges = nr,
+	};
+
+	return wx_ioctl(fd, WXPOOL_IOC_ALLOC, &arg);
+}
+
+static inline int wx_protect_vec(int fd, uint32_t pool,
+				 const struct wxpool_protect_range *r,
 				 uint32_t nr)
 {
-	struct wxpool_vec vec;
+	struct wxpool_protect arg = {
+		.size = sizeof(arg), .pool = pool, .ranges = (uintptr_t)r,
+		.nr_ranges = nr,
+	};
 
-	return wx_vec(fd, WXPOOL_IOC_PROTECT, &vec, pool, r, nr);
-}
-
-/* One range with a view in place; a view that mmap() refuses is an error. */
-static inline int wx_op_at(int fd, unsigned long op, uint32_t pool, size_t page,
-			   size_t nr, uint32_t prot, void *addr)
-{
-	struct wxpool_range r = wx_range(page, nr, prot, addr);
-	struct wxpool_vec vec;
-	int ret = wx_vec(fd, op, &vec, pool, &r, 1);
-
-	return ret ? ret : -(int)vec.map_error;
-}
-
-static inline int wx_alloc_at(int fd, uint32_t pool, size_t page, size_t nr,
-			      void *addr)
-{
-	return wx_op_at(fd, WXPOOL_IOC_ALLOC, pool, page, nr, 0, addr);
+	return wx_ioctl(fd, WXPOOL_IOC_PROTECT, &arg);
 }
 
 static inline int wx_alloc(int fd, uint32_t pool, size_t page, size_t nr)
 {
-	return wx_alloc_at(fd, pool, page, nr, NULL);
-}
+	struct wxpool_alloc_range r = wx_alloc_range(page, nr);
 
-static inline int wx_protect_at(int fd, uint32_t pool, size_t page, size_t nr,
-				uint32_t prot, void *addr)
-{
-	return wx_op_at(fd, WXPOOL_IOC_PROTECT, pool, page, nr, prot, addr);
+	return wx_alloc_vec(fd, pool, &r, 1);
 }
 
 static inline int wx_protect(int fd, uint32_t pool, size_t page, size_t nr,
 			     uint32_t prot)
 {
-	return wx_protect_at(fd, pool, page, nr, prot, NULL);
+	struct wxpool_protect_range r = wx_protect_range(page, nr, prot);
+
+	return wx_protect_vec(fd, pool, &r, 1);
+}
+
+/* Ends pools; the whole structure is left to a caller that wants the outputs. */
+static inline int wx_free_vec(int fd, const uint32_t *pools, uint32_t nr,
+			      uint32_t flags, struct wxpool_free *arg)
+{
+	memset(arg, 0, sizeof(*arg));
+	arg->size = sizeof(*arg);
+	arg->flags = flags;
+	arg->pools = (uintptr_t)pools;
+	arg->nr_pools = nr;
+	return wx_ioctl(fd, WXPOOL_IOC_FREE, arg);
 }
 
 static inline int wx_free_out(int fd, uint32_t pool, struct wxpool_free *arg)
 {
-	memset(arg, 0, sizeof(*arg));
-	arg->size = sizeof(*arg);
-	arg->pool = pool;
-	return wx_ioctl(fd, WXPOOL_IOC_FREE, arg);
+	return wx_free_vec(fd, &pool, 1, 0, arg);
 }
 
 static inline int wx_free(int fd, uint32_t pool)
@@ -221,31 +234,66 @@ static inline int wx_free(int fd, uint32_t pool)
 	return wx_free_out(fd, pool, &arg);
 }
 
-/* The range of an INSTALL: @len bytes at @src, for offset @offset in bytes */
-static inline struct wxpool_range wx_bytes(uint64_t offset, const void *src,
-					   uint64_t len, uint32_t prot)
+static inline int wx_free_many(int fd, const uint32_t *pools, uint32_t nr)
 {
-	return (struct wxpool_range) {
+	struct wxpool_free arg;
+
+	return wx_free_vec(fd, pools, nr, 0, &arg);
+}
+
+/* Ends all pools; @flags are 0 or WXPOOL_FREE_REVOKE. */
+static inline int wx_free_all(int fd, uint32_t flags)
+{
+	struct wxpool_free arg;
+
+	return wx_free_vec(fd, NULL, 0, WXPOOL_FREE_ALL | flags, &arg);
+}
+
+/* Ends a pool, also for heirs. */
+static inline int wx_revoke(int fd, uint32_t pool)
+{
+	struct wxpool_free arg;
+
+	return wx_free_vec(fd, &pool, 1, WXPOOL_FREE_REVOKE, &arg);
+}
+
+/* The range of an INSTALL: @len bytes at @src, for offset @offset in bytes */
+static inline struct wxpool_install_range wx_bytes(uint64_t offset,
+						   const void *src,
+						   uint64_t len, uint32_t prot)
+{
+	return (struct wxpool_install_range) {
 		.offset = offset,
 		.length = len,
+		.source = (uintptr_t)src,
 		.prot = prot,
-		.addr = (uintptr_t)src,
+	};
+}
+
+/* The same for bytes that go on behind those of the range before */
+static inline struct wxpool_install_range wx_more(const void *src, uint64_t len)
+{
+	return (struct wxpool_install_range) {
+		.length = len,
+		.source = (uintptr_t)src,
+		.flags = WXPOOL_RANGE_CONT,
 	};
 }
 
 static inline int wx_install_flags(int fd, uint32_t pool,
-				   struct wxpool_range *r, uint32_t nr,
-				   uint32_t flags)
+				   const struct wxpool_install_range *r,
+				   uint32_t nr, uint32_t flags)
 {
-	struct wxpool_vec vec = {
-		.size = sizeof(vec), .pool = pool, .ranges = (uintptr_t)r,
+	struct wxpool_install arg = {
+		.size = sizeof(arg), .pool = pool, .ranges = (uintptr_t)r,
 		.nr_ranges = nr, .flags = flags,
 	};
 
-	return wx_ioctl(fd, WXPOOL_IOC_INSTALL, &vec);
+	return wx_ioctl(fd, WXPOOL_IOC_INSTALL, &arg);
 }
 
-static inline int wx_install_vec(int fd, uint32_t pool, struct wxpool_range *r,
+static inline int wx_install_vec(int fd, uint32_t pool,
+				 const struct wxpool_install_range *r,
 				 uint32_t nr)
 {
 	return wx_install_flags(fd, pool, r, nr, 0);
@@ -254,7 +302,7 @@ static inline int wx_install_vec(int fd, uint32_t pool, struct wxpool_range *r,
 static inline int wx_install(int fd, uint32_t pool, uint64_t offset,
 			     const void *src, size_t len, uint32_t prot)
 {
-	struct wxpool_range r = wx_bytes(offset, src, len, prot);
+	struct wxpool_install_range r = wx_bytes(offset, src, len, prot);
 
 	return wx_install_vec(fd, pool, &r, 1);
 }
@@ -282,6 +330,31 @@ static inline int wx_view_at(int fd, int prot, size_t page, size_t nr,
 	return p == MAP_FAILED ? -errno : 0;
 }
 
+/* Protection to mmap() the view of pages sealed to a WXPOOL_PROT_* with */
+static inline int wx_view_prot(uint32_t prot)
+{
+	return prot == WXPOOL_PROT_R ? PROT_READ :
+	       prot == WXPOOL_PROT_X ? RX : XO;
+}
+
+/* Pages and a W view of them at an address: 0 or what either of both says */
+static inline int wx_alloc_at(int fd, uint32_t pool, size_t page, size_t nr,
+			      void *addr)
+{
+	int ret = wx_alloc(fd, pool, page, nr);
+
+	return ret ? ret : wx_view_at(fd, RW, page, nr, addr);
+}
+
+/* Seals pages, and shows them at an address by a view of the kind for that. */
+static inline int wx_protect_at(int fd, uint32_t pool, size_t page, size_t nr,
+				uint32_t prot, void *addr)
+{
+	int ret = wx_protect(fd, pool, page, nr, prot);
+
+	return ret ? ret : wx_view_at(fd, wx_view_prot(prot), page, nr, addr);
+}
+
 /* 0 or -errno of an mmap() that is not meant to be used */
 static inline int wx_try_mmap(int fd, int prot, int flags, size_t page,
 			      size_t nr)
@@ -299,63 +372,105 @@ static inline int wx_mprotect(void *p, size_t nr, int prot)
 	return mprotect(p, PG(nr), prot) ? -errno : 0;
 }
 
-/* ---------------------------------------------------------------- fdinfo */
+/* ---------------------------------------------------------------- counts */
 
-/* What a context holds, as show_fdinfo reports it: pages, but for lines */
+/* What a context holds: pages, but for pools, lines, and bytes at the end */
 struct wx_stat {
-	long pools, open, read, exec, kept, limit, packed, lines, huge;
+	long pools, open, read, exec, exec_only, packed, huge, kept;
+	long lines, kept_lines, idle;
+	uint64_t charged, user_charged, limit;
 };
 
+/* As fdinfo tells people, also of another process; it has no user_charged. */
 static inline int wx_stat_of(pid_t pid, int fd, struct wx_stat *st)
 {
 	const struct {
 		const char *name;
-		long *value;
+		long *count;
+		uint64_t *bytes;
 	} fields[] = {
-		{ "wxpool-pools:", &st->pools }, { "wxpool-open:", &st->open },
-		{ "wxpool-read:", &st->read },	 { "wxpool-exec:", &st->exec },
-		{ "wxpool-kept:", &st->kept },	 { "wxpool-limit:", &st->limit },
-		{ "wxpool-packed:", &st->packed },
-		{ "wxpool-lines:", &st->lines }, { "wxpool-huge:", &st->huge },
+		{ "wxpool-pools:", .count = &st->pools },
+		{ "wxpool-open:", .count = &st->open },
+		{ "wxpool-read:", .count = &st->read },
+		{ "wxpool-exec:", .count = &st->exec },
+		{ "wxpool-exec-only:", .count = &st->exec_only },
+		{ "wxpool-packed:", .count = &st->packed },
+		{ "wxpool-huge:", .count = &st->huge },
+		{ "wxpool-idle:", .count = &st->idle },
+		{ "wxpool-kept:", .count = &st->kept },
+		{ "wxpool-lines:", .count = &st->lines },
+		{ "wxpool-kept-lines:", .count = &st->kept_lines },
+		{ "wxpool-charged:", .bytes = &st->charged },
+		{ "wxpool-limit:", .bytes = &st->limit },
 	};
 	const unsigned int nr = sizeof(fields) / sizeof(fields[0]);
-	char path[64], line[128];
+	unsigned long long value;
 	unsigned int found = 0, i;
+	char path[64], line[128];
 	FILE *f;
 
+	memset(st, 0, sizeof(*st));
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
 	f = fopen(path, "r");
 	if (!f)
 		return -errno;
 	while (fgets(line, sizeof(line), f))
-		for (i = 0; i < nr; i++)
-			if (!strncmp(line, fields[i].name,
-				     strlen(fields[i].name)) &&
-			    sscanf(line + strlen(fields[i].name), "\t%ld",
-				   fields[i].value) == 1)
-				found |= 1U << i;
+		for (i = 0; i < nr; i++) {
+			if (strncmp(line, fields[i].name, strlen(fields[i].name)) ||
+			    sscanf(line + strlen(fields[i].name), "\t%llu", &value) != 1)
+				continue;
+			if (fields[i].bytes)
+				*fields[i].bytes = value;
+			else
+				*fields[i].count = value;
+			found |= 1U << i;
+		}
 	fclose(f);
 	return found == (1U << nr) - 1 ? 0 : -ENODATA;
 }
 
+/* As INFO says; all bits set if it fails */
 static inline struct wx_stat wx_stat(int fd)
 {
+	struct wxpool_info info;
 	struct wx_stat st;
 
-	if (wx_stat_of(getpid(), fd, &st))
+	if (wx_info(fd, &info)) {
 		memset(&st, 0xff, sizeof(st));
-	return st;
+		return st;
+	}
+	return (struct wx_stat) {
+		.pools = info.pools,
+		.open = info.pages_open,
+		.read = info.pages_read,
+		.exec = info.pages_exec,
+		.exec_only = info.pages_exec_only,
+		.packed = info.pages_packed,
+		.huge = info.pages_huge,
+		.idle = info.pages_idle,
+		.kept = info.pages_kept,
+		.lines = info.lines,
+		.kept_lines = info.lines_kept,
+		.charged = info.charged,
+		.user_charged = info.user_charged,
+		.limit = info.context_limit,
+	};
 }
 
-#define EXPECT_STAT(fd, n_pools, n_open, n_read, n_exec, n_kept) do {	\
+#define EXPECT_STAT_XO(fd, n_pools, n_open, n_read, n_exec, n_xo, n_kept) do { \
 	struct wx_stat _st = wx_stat(fd);				\
 									\
 	EXPECT_EQ((n_pools), _st.pools);				\
 	EXPECT_EQ((n_open), _st.open);					\
 	EXPECT_EQ((n_read), _st.read);					\
 	EXPECT_EQ((n_exec), _st.exec);					\
+	EXPECT_EQ((n_xo), _st.exec_only);				\
 	EXPECT_EQ((n_kept), _st.kept);					\
 } while (0)
+
+/* The same if no page is XO */
+#define EXPECT_STAT(fd, n_pools, n_open, n_read, n_exec, n_kept)	\
+	EXPECT_STAT_XO(fd, n_pools, n_open, n_read, n_exec, 0, n_kept)
 
 #define EXPECT_PACKED(fd, n_packed, n_lines, n_huge) do {		\
 	struct wx_stat _pst = wx_stat(fd);				\
@@ -365,11 +480,48 @@ static inline struct wx_stat wx_stat(int fd)
 	EXPECT_EQ((n_huge), _pst.huge);					\
 } while (0)
 
-/* What a refused operation must leave behind: the counts of before */
+#define EXPECT_IDLE(fd, n_idle)						\
+	EXPECT_EQ((n_idle), wx_stat(fd).idle)
+
+#define EXPECT_KEPT_LINES(fd, n_lines)					\
+	EXPECT_EQ((n_lines), wx_stat(fd).kept_lines)
+
+#define EXPECT_POOL(fd, pool, state, n_pages, n_lines) do {		\
+	struct wxpool_info _info = wx_pool_info(fd, pool);		\
+									\
+	EXPECT_EQ((state), _info.pool_state);				\
+	EXPECT_EQ((n_pages), _info.pool_pages);				\
+	EXPECT_EQ((n_lines), _info.pool_lines);				\
+} while (0)
+
+/*
+ * What a refused operation must leave behind: the counts of before. Idle pages are
+ * as good as absent, and what is charged includes them, and a table or buffer that
+ * a context keeps for the next time.
+ */
+static inline bool wx_same_counts(const struct wx_stat *a, const struct wx_stat *b)
+{
+	return !memcmp(a, b, offsetof(struct wx_stat, idle));
+}
+
+/*
+ * Of all contexts of the user only one is left, which was opened just now. A
+ * test that waits for this has none open, nor has any other program.
+ */
+static inline bool wx_nothing_charged(void)
+{
+	int fd = wx_open();
+	struct wx_stat st = wx_stat(fd);
+
+	close(fd);
+	return fd >= 0 && st.user_charged == st.charged;
+}
+
 #define EXPECT_SAME_STAT(fd, st) do {					\
-	EXPECT_STAT(fd, (st).pools, (st).open, (st).read, (st).exec,	\
-		    (st).kept);						\
+	EXPECT_STAT_XO(fd, (st).pools, (st).open, (st).read, (st).exec,	\
+		       (st).exec_only, (st).kept);			\
 	EXPECT_PACKED(fd, (st).packed, (st).lines, (st).huge);		\
+	EXPECT_KEPT_LINES(fd, (st).kept_lines);				\
 } while (0)
 
 /* ------------------------------------------------- touching memory safely */
@@ -521,7 +673,7 @@ static inline void wx_pattern(void *p, size_t len, uint32_t seed)
 /* The byte at an address in a packed page that nothing was installed in */
 static inline unsigned char wx_fill_byte(uintptr_t at, uint32_t prot)
 {
-	if (prot != WXPOOL_PROT_X)
+	if (prot == WXPOOL_PROT_R)
 		return 0;
 #if defined(__x86_64__) || defined(__i386__)
 	return 0xcc;					/* int3 */
@@ -658,6 +810,29 @@ static inline int wx_load(void)
 
 	return system(cmd ? cmd : "modprobe wxpool");
 }
+
+/*
+ * The node is root's until a rule of the system's opens it: udev's, or in the
+ * test bed's guests one of mdev's, shortly after the module was loaded. Waits
+ * until anyone may open it: 0, or -EACCES if there is no such rule.
+ */
+static inline int wx_await_node(void)
+{
+	struct stat st;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		if (!stat(WX_DEV, &st) && (st.st_mode & 0666) == 0666)
+			return 0;
+		usleep(100000);
+	}
+	return -EACCES;
+}
+
+#define NODE_OR_SKIP() do {						\
+	if (wx_await_node())						\
+		SKIP(return, WX_DEV " is root's only: no udev rule");	\
+} while (0)
 
 /* ------------------------------------------------------------ userfaultfd */
 

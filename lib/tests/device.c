@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -43,27 +44,45 @@ static void set_back(struct setting *s)
 	CHECK_EQ(pwrite(s->fd, s->old, (size_t)s->len, 0), s->len);
 }
 
+static void set_pages(struct setting *s, size_t pages)
+{
+	char bytes[32];
+
+	snprintf(bytes, sizeof(bytes), "%zu", pages * PAGE);
+	set(s, bytes);
+}
+
+static struct wxpool_info info_of(struct wxp *w)
+{
+	struct wxpool_info info = { .size = sizeof(info) };
+
+	CHECK(!ioctl(wxp_get_fd(w), WXPOOL_IOC_INFO, &info));
+	return info;
+}
+
 static void limit_is_met(const char *param)
 {
 	struct wxp_request r[] = { { 40 * PAGE, 0, WXP_RX }, { 40 * PAGE, 0, WXP_R } };
 	struct wxp_stats before, after;
 	struct setting limit;
 	struct wxp *w;
-	int first, second;
+	int within, first, second;
 	void *p;
 
-	setting_open(&limit, param);
-	set(&limit, "64");
 	w = open_default();
-	must_alloc(w, 1, 30 * PAGE, 0, WXP_RX);
+	setting_open(&limit, param);
+	set_pages(&limit, 64);
+	within = wxp_alloc(w, 1, 30 * PAGE, 0, WXP_RX, &p);
 	before = stats_of(w);
 	first = wxp_alloc(w, 2, 35 * PAGE, 0, WXP_RX, &p);
 	second = wxp_reserve(w, 1, r, 2);
 	set_back(&limit);
 	after = stats_of(w);
+	CHECK_EQ(within, 0);
 	CHECK_EQ(first, -ENOSPC);
 	CHECK_EQ(second, -ENOSPC);
 	check_same_stats(&before, &after);
+	CHECK_EQ(after.vmas, before.vmas);
 	must_alloc(w, 2, 35 * PAGE, 0, WXP_RX);
 	CHECK_EQ(wxp_free(w, 1), 0);
 	wxp_close(w);
@@ -72,12 +91,12 @@ static void limit_is_met(const char *param)
 
 TEST(limit_of_context)
 {
-	limit_is_met(PARAM("max_pages_per_context"));
+	limit_is_met(PARAM("max_bytes_per_context"));
 }
 
 TEST(limit_of_user)
 {
-	limit_is_met(PARAM("max_pages_per_user"));
+	limit_is_met(PARAM("max_bytes_per_user"));
 }
 
 static int install_code(struct wxp *w, uint32_t pool, const struct wxp_span *s, uint32_t value)
@@ -98,8 +117,9 @@ TEST(limit_for_installed_pages)
 	int big, small;
 
 	CHECK_EQ(wxp_place(w, 1, r, 2, s), 0);
-	setting_open(&limit, PARAM("max_pages_per_context"));
-	set(&limit, "10");
+	setting_open(&limit, PARAM("max_bytes_per_context"));
+	/* The device counts what it needs for them, too. */
+	set_pages(&limit, 19);
 	big = wxp_install(w, 1, &(struct wxp_piece){ s[0].addr, bytes, 20 * PAGE }, 1);
 	small = install_code(w, 1, &s[1], 7);
 	set_back(&limit);
@@ -113,46 +133,39 @@ TEST(limit_for_installed_pages)
 	wxp_close(w);
 }
 
-/* A page that a child shares must be copied before others' lines go. */
-TEST(limit_when_freeing_beside_a_child)
+/* What a child shares is not copied, so that freeing needs nothing. */
+TEST(free_at_the_limit_beside_a_child)
 {
 	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
 	struct wxp *w = open_default();
-	struct wxp_stats before, after;
 	struct setting limit;
 	struct wxp_span s[2];
-	int ends[2], ret, i;
-	pid_t pid;
-	char go;
+	struct child child;
+	uint64_t charged;
+	int ret, i;
 
 	for (i = 0; i < 2; i++) {
 		CHECK_EQ(wxp_place(w, (uint32_t)i + 1, &r, 1, &s[i]), 0);
 		CHECK_EQ(install_code(w, (uint32_t)i + 1, &s[i], (uint32_t)i + 1), 0);
 	}
-	CHECK(!pipe(ends));
-	setting_open(&limit, PARAM("max_pages_per_context"));
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		CHILD_CHECK(read(ends[0], &go, 1) == 1);
-		CHILD_CHECK(code_run(s[0].addr) == 1 && code_run(s[1].addr) == 2);
-		_exit(0);
-	}
-	before = stats_of(w);
+	setting_open(&limit, PARAM("max_bytes_per_context"));
+	start_child(&child, s[0].addr, 1);
+	charged = info_of(w).charged;
 	set(&limit, "1");
 	ret = wxp_free(w, 1);
 	set_back(&limit);
 	close(limit.fd);
-	CHECK_EQ(ret, -ENOSPC);
-	after = stats_of(w);
-	check_same_stats(&before, &after);
-	CHECK_EQ(code_run(s[0].addr) + code_run(s[1].addr), 3);
-	CHECK_EQ(wxp_free(w, 1), 0);
+	CHECK_EQ(ret, 0);
+	CHECK(info_of(w).charged <= charged);
+	CHECK_EQ(info_of(w).lines_kept, 1);
+	CHECK_EQ(stats_of(w).pages_kept, 0);
 	CHECK_EQ(code_run(s[1].addr), 2);
-	CHECK_EQ(write(ends[1], "g", 1), 1);
-	wait_child(pid);
-	close(ends[0]);
-	close(ends[1]);
+	CHECK_EQ(wxp_free(w, 2), 0);
+	CHECK_EQ(stats_of(w).pages_kept, 1);
+	CHECK_EQ(load_faults(s[1].addr), SIGBUS);
+	end_child(&child);
+	CHECK_EQ(stats_of(w).pages_kept, 0);
+	CHECK_EQ(info_of(w).lines_kept, 0);
 	wxp_close(w);
 }
 
@@ -315,29 +328,6 @@ TEST(other_device)
 	wait_child(pid);
 }
 
-static unsigned long long device_says(const char *what)
-{
-	unsigned long long nr = 0;
-	char path[64], line[128], format[64];
-	FILE *f;
-	int fd;
-
-	snprintf(format, sizeof(format), "wxpool-%s: %%llu", what);
-	for (fd = 3; fd < 64; fd++) {
-		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-		f = fopen(path, "r");
-		while (f && fgets(line, sizeof(line), f)) {
-			if (sscanf(line, format, &nr) == 1) {
-				fclose(f);
-				return nr;
-			}
-		}
-		if (f)
-			fclose(f);
-	}
-	test_fail(__FILE__, __LINE__, "no wxpool-%s in any fdinfo", what);
-}
-
 TEST(batch_without_io_uring)
 {
 	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
@@ -374,6 +364,76 @@ TEST(batch_without_io_uring)
 	wxp_close(w);
 }
 
+/* What the program made of the library's descriptor is not the library's. */
+TEST(descriptor_that_the_program_closed)
+{
+	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
+	struct wxp *w = open_default(), *other;
+	char *p = must_alloc(w, 1, CODE_SIZE, 0, WXP_RX), *code;
+	int fd = wxp_get_fd(w);
+	struct wxp_span s;
+	void *q;
+
+	code_write(p, 1);
+	CHECK_EQ(wxp_protect(w, 1), 0);
+	must_alloc(w, 2, CODE_SIZE, 0, WXP_RX);
+	CHECK_EQ(wxp_place(w, 3, &r, 1, &s), 0);
+	close(fd);
+	CHECK_EQ(wxp_free(w, 1), -EBADF);
+	CHECK_EQ(wxp_alloc(w, 4, 1, 0, WXP_RX, &q), -EBADF);
+	CHECK_EQ(install_code(w, 3, &s, 3), -EBADF);
+
+	CHECK_EQ(open("/dev/null", O_RDWR), fd);
+	CHECK_EQ(wxp_free(w, 1), -ENOTTY);
+	CHECK_EQ(wxp_protect(w, 2), -ENOTTY);
+	CHECK_EQ(install_code(w, 3, &s, 3), -ENOTTY);
+	close(fd);
+
+	other = open_default();
+	CHECK_EQ(wxp_get_fd(other), fd);
+	code = must_alloc(other, 1, CODE_SIZE, 0, WXP_RX);
+	code_write(code, 5);
+	CHECK_EQ(wxp_protect(other, 1), 0);
+	CHECK_EQ(wxp_free(w, 1), -ESTALE);
+	CHECK_EQ(wxp_protect(w, 2), -ESTALE);
+	CHECK_EQ(wxp_alloc(w, 4, 1, 0, WXP_RX, &q), -ESTALE);
+	CHECK_EQ(install_code(w, 3, &s, 3), -ESTALE);
+	CHECK_EQ(wxp_freeze(w), -ESTALE);
+	CHECK_EQ(code_run(p), 1);
+	wxp_close(w);
+	CHECK_EQ(code_run(code), 5);
+	CHECK_EQ(info_of(other).pools, 1);
+	CHECK_EQ(wxp_free(other, 1), 0);
+	wxp_close(other);
+	CHECK_EQ(fcntl(fd, F_GETFD), -1);
+}
+
+/* Also what a program holds that got the descriptor. */
+TEST(close_frees_all)
+{
+	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
+	struct wxpool_info info = { .size = sizeof(info) };
+	struct wxp *w = open_default();
+	struct wxp_span s;
+	uint32_t pool;
+	int fd;
+
+	for (pool = 1; pool <= 3000; pool++) {
+		CHECK_EQ(wxp_place(w, pool, &r, 1, &s), 0);
+		CHECK_EQ(install_code(w, pool, &s, pool), 0);
+		if (pool % 10 == 0)
+			must_alloc(w, pool, CODE_SIZE, 0, WXP_RX);
+	}
+	fd = dup(wxp_get_fd(w));
+	CHECK(!ioctl(fd, WXPOOL_IOC_INFO, &info));
+	CHECK_EQ(info.pools, 3000);
+	wxp_close(w);
+	CHECK(!ioctl(fd, WXPOOL_IOC_INFO, &info));
+	CHECK_EQ(info.pools + info.lines, 0);
+	CHECK_EQ(info.pages_open + info.pages_exec + info.pages_kept, 0);
+	close(fd);
+}
+
 /* What is installed, too, and that freezing is the device's own doing. */
 TEST(device_agrees_about_lines)
 {
@@ -396,18 +456,18 @@ TEST(device_agrees_about_lines)
 				CHECK_EQ(wxp_install(w, pool, &(struct wxp_piece){ s.addr, bytes,
 						     1 + random_next(&seed) % r.size }, 1), 0);
 		}
-		CHECK_EQ(device_says("lines"), stats_of(w).lines_installed);
-		CHECK(device_says("packed") <= stats_of(w).pages_packed);
+		CHECK_EQ(info_of(w).lines, stats_of(w).lines_installed);
+		CHECK(info_of(w).pages_packed <= stats_of(w).pages_packed);
 	}
 	CHECK_EQ(wxp_freeze(w), 0);
-	CHECK_EQ(ioctl(wxp_get_fd(w), WXPOOL_IOC_ALLOC, &(struct wxpool_vec){
-		.size = sizeof(struct wxpool_vec), .pool = 99, .nr_ranges = 1,
-		.ranges = (uintptr_t)&(struct wxpool_range){ .length = PAGE } }), -1);
+	CHECK_EQ(ioctl(wxp_get_fd(w), WXPOOL_IOC_ALLOC, &(struct wxpool_alloc){
+		.size = sizeof(struct wxpool_alloc), .pool = 99, .nr_ranges = 1,
+		.ranges = (uintptr_t)&(struct wxpool_alloc_range){ .length = PAGE } }), -1);
 	CHECK_EQ(errno, EROFS);
 	for (pool = 1; pool <= 10; pool++)
 		wxp_free(w, pool);
-	CHECK_EQ(device_says("lines"), 0);
-	CHECK_EQ(device_says("packed"), 0);
+	CHECK_EQ(info_of(w).lines, 0);
+	CHECK_EQ(info_of(w).pages_packed, 0);
 	wxp_close(w);
 }
 
@@ -416,6 +476,7 @@ TEST(device_agrees_with_stats)
 {
 	struct wxp *w = open_window(32 * MIB);
 	uint64_t seed = 11;
+	struct wxpool_info info;
 	struct wxp_stats s;
 	uint32_t i, pool;
 	void *p;
@@ -430,10 +491,11 @@ TEST(device_agrees_with_stats)
 			CHECK_EQ(wxp_alloc(w, pool, 1 + random_next(&seed) % 9000, 0,
 					   i % 2 ? WXP_R : WXP_RX, &p), 0);
 		s = stats_of(w);
-		CHECK_EQ(device_says("open"), s.pages_open);
-		CHECK_EQ(device_says("read"), s.pages_r);
-		CHECK_EQ(device_says("exec"), s.pages_rx);
-		CHECK_EQ(device_says("pools"), s.pools);
+		info = info_of(w);
+		CHECK_EQ(info.pages_open, s.pages_open);
+		CHECK_EQ(info.pages_read, s.pages_r);
+		CHECK_EQ(info.pages_exec, s.pages_rx);
+		CHECK_EQ(info.pools, s.pools);
 	}
 	wxp_close(w);
 }

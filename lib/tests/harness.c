@@ -244,6 +244,28 @@ void wait_child(pid_t pid)
 	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
+void start_child(struct child *c, const void *code, uint32_t value)
+{
+	char byte;
+
+	CHECK(!pipe(c->pipe));
+	fflush(stdout);
+	c->pid = fork();
+	if (c->pid)
+		return;
+	close(c->pipe[1]);
+	CHILD_CHECK(read(c->pipe[0], &byte, 1) == 0);
+	CHILD_CHECK(code_run(code) == value);
+	_exit(0);
+}
+
+void end_child(struct child *c)
+{
+	close(c->pipe[0]);
+	close(c->pipe[1]);
+	wait_child(c->pid);
+}
+
 /* Slow there, so that tests of sheer number do less. */
 bool under_valgrind(void)
 {

@@ -116,50 +116,21 @@ TEST(grandchild_is_refused)
 	wxp_close(w);
 }
 
-struct family {
-	struct wxp *w;
-	pid_t pid;
-	int pipe[2];
-};
-
-/* A child that runs @code when it is told to end. */
-static void start_child(struct family *f, const void *code, uint32_t value)
-{
-	char c;
-
-	CHECK(!pipe(f->pipe));
-	fflush(stdout);
-	f->pid = fork();
-	if (f->pid)
-		return;
-	close(f->pipe[1]);
-	CHILD_CHECK(read(f->pipe[0], &c, 1) == 0);
-	CHILD_CHECK(code_run(code) == value);
-	_exit(0);
-}
-
-static void end_child(struct family *f)
-{
-	close(f->pipe[0]);
-	close(f->pipe[1]);
-	wait_child(f->pid);
-}
-
 /* The addresses are not used again before the child is gone. */
 TEST(parent_frees_what_a_child_runs)
 {
 	struct wxp *w = open_default();
 	char *code = load(w, 5), *again;
-	struct family f;
+	struct child child;
 
-	start_child(&f, code, 5);
+	start_child(&child, code, 5);
 	CHECK_EQ(wxp_free(w, 5), 0);
 	CHECK_EQ(stats_of(w).pools, 0);
 	CHECK_EQ(stats_of(w).pages_kept, is_kernel(w));
 	again = load(w, 5);
 	CHECK_EQ(code_run(again), 5);
 	CHECK(!is_kernel(w) || again != code);
-	end_child(&f);
+	end_child(&child);
 	CHECK_EQ(stats_of(w).pages_kept, 0);
 	CHECK_EQ(wxp_free(w, 5), 0);
 	again = load(w, 5);
@@ -171,15 +142,15 @@ TEST(full_window_waits_for_child)
 {
 	struct wxp *w = open_window(2 * MIB);
 	char *code = load(w, 5);
-	struct family f;
+	struct child child;
 	void *p;
 	int ret;
 
-	start_child(&f, code, 5);
+	start_child(&child, code, 5);
 	CHECK_EQ(wxp_free(w, 5), 0);
 	ret = wxp_alloc(w, 1, 2 * MIB, 0, WXP_RX, &p);
 	CHECK_EQ(ret, is_kernel(w) ? -ENOMEM : 0);
-	end_child(&f);
+	end_child(&child);
 	if (ret)
 		must_alloc(w, 1, 2 * MIB, 0, WXP_RX);
 	wxp_close(w);

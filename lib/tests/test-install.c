@@ -661,7 +661,6 @@ TEST(huge_windows)
 	struct wxp *w = open_huge(0);
 	uint32_t i, nr = 3000;
 	char **code = calloc(nr + 1, sizeof(*code));
-	void *p;
 
 	for (i = 1; i <= nr; i++)
 		code[i] = must_load(w, i, 1000, i);
@@ -678,9 +677,9 @@ TEST(huge_windows)
 		CHECK_EQ(code_run(must_load(w, 1, 1000, i)), i);
 		CHECK_EQ(wxp_free(w, 1), 0);
 	}
-	CHECK_EQ(wxp_alloc(w, WXP_POOL_OWN, 1, 0, WXP_RX, &p), -EINVAL);
-	CHECK_EQ(wxp_place(w, UINT32_MAX, &(struct wxp_request){ 1, 0, WXP_RX }, 1,
-			   &(struct wxp_span){ 0 }), -EINVAL);
+	/* All numbers are the program's. */
+	CHECK_EQ(code_run(must_load(w, UINT32_MAX, 1000, 21)), 21);
+	CHECK_EQ(wxp_free(w, UINT32_MAX), 0);
 	free(code);
 	wxp_close(w);
 }
@@ -706,31 +705,31 @@ TEST(prepared_install)
 	struct wxp *w = open_default();
 	char *x = must_place(w, 1, 200, 0, WXP_RX).addr, code[CODE_SIZE];
 	struct wxp_piece piece = { x, code, CODE_SIZE };
-	struct wxpool_range range;
-	struct wxpool_vec vec;
+	struct wxpool_install_range range;
+	struct wxpool_install op;
 	int ret;
 
 	if (!is_kernel(w)) {
-		CHECK_EQ(wxp_install_prepare(w, 1, &piece, 1, &vec, &range), -EOPNOTSUPP);
+		CHECK_EQ(wxp_install_prepare(w, 1, &piece, 1, &op, &range), -EOPNOTSUPP);
 		CHECK_EQ(wxp_get_fd(w), -EOPNOTSUPP);
 		wxp_close(w);
 		return;
 	}
 	code_write(code, 9);
-	CHECK_EQ(wxp_install_prepare(w, 2, &piece, 1, &vec, &range), -ENOENT);
-	CHECK_EQ(wxp_install_prepare(w, 1, &piece, 0, &vec, &range), -EINVAL);
-	CHECK_EQ(wxp_install_prepare(w, 1, &piece, 1025, &vec, &range), -EINVAL);
-	CHECK_EQ(wxp_install_prepare(w, 1, &piece, 1, &vec, &range), 0);
+	CHECK_EQ(wxp_install_prepare(w, 2, &piece, 1, &op, &range), -ENOENT);
+	CHECK_EQ(wxp_install_prepare(w, 1, &piece, 0, &op, &range), -EINVAL);
+	CHECK_EQ(wxp_install_prepare(w, 1, &piece, 1025, &op, &range), -EINVAL);
+	CHECK_EQ(wxp_install_prepare(w, 1, &piece, 1, &op, &range), 0);
 	/* It is under way. */
 	CHECK_EQ(wxp_install(w, 1, &piece, 1), -EEXIST);
 	CHECK_EQ(wxp_free(w, 1), -EBUSY);
-	CHECK_EQ(wxp_install_done(w, &vec, -ECANCELED), -ECANCELED);
-	CHECK_EQ(wxp_install_done(w, &vec, 0), -EINVAL);
+	CHECK_EQ(wxp_install_done(w, &op, -ECANCELED), -ECANCELED);
+	CHECK_EQ(wxp_install_done(w, &op, 0), -EINVAL);
 	CHECK_EQ(stats_of(w).lines_installed, 0);
-	CHECK_EQ(wxp_install_prepare(w, 1, &piece, 1, &vec, &range), 0);
-	ret = ioctl(wxp_get_fd(w), WXPOOL_IOC_INSTALL, &vec) ? -errno : 0;
-	CHECK_EQ(wxp_install_done(w, &vec, 1), -EINVAL);
-	CHECK_EQ(wxp_install_done(w, &vec, ret), 0);
+	CHECK_EQ(wxp_install_prepare(w, 1, &piece, 1, &op, &range), 0);
+	ret = ioctl(wxp_get_fd(w), WXPOOL_IOC_INSTALL, &op) ? -errno : 0;
+	CHECK_EQ(wxp_install_done(w, &op, 1), -EINVAL);
+	CHECK_EQ(wxp_install_done(w, &op, ret), 0);
 	CHECK_EQ(code_run(x), 9);
 	CHECK_EQ(wxp_free(w, 1), 0);
 	CHECK(load_faults(x));
@@ -817,16 +816,16 @@ static void child_is_refused_all(struct wxp *w, struct wxp_span *s)
 	struct wxp_request r = { 100, 0, WXP_RX };
 	struct wxp_piece piece = { s->addr, &r, 1 };
 	struct wxp_item item = { 1, 0, &piece, 1 };
-	struct wxpool_range range;
-	struct wxpool_vec vec = { .pool = 1 };
+	struct wxpool_install_range range;
+	struct wxpool_install op = { .pool = 1 };
 	struct wxp_span t;
 
 	CHILD_CHECK(wxp_place(w, 9, &r, 1, &t) == -EXDEV);
 	CHILD_CHECK(wxp_shrink(w, s, 1) == -EXDEV);
 	CHILD_CHECK(wxp_install(w, 1, &piece, 1) == -EXDEV);
 	CHILD_CHECK(wxp_install_batch(w, &item, 1) == -EXDEV);
-	CHILD_CHECK(wxp_install_prepare(w, 1, &piece, 1, &vec, &range) == -EXDEV);
-	CHILD_CHECK(wxp_install_done(w, &vec, 0) == -EXDEV);
+	CHILD_CHECK(wxp_install_prepare(w, 1, &piece, 1, &op, &range) == -EXDEV);
+	CHILD_CHECK(wxp_install_done(w, &op, 0) == -EXDEV);
 	CHILD_CHECK(wxp_freeze(w) == -EXDEV);
 	CHILD_CHECK(wxp_sync_cores(w) == -EXDEV);
 	CHILD_CHECK(wxp_free(w, 1) == -EXDEV);
@@ -861,39 +860,121 @@ TEST(child_runs_inherited_spans)
 	wxp_close(w);
 }
 
-/* The child keeps what it had; the parent goes on at the same addresses. */
-TEST(parent_frees_spans_of_a_child)
+static struct wxp *open_where_children_keep(size_t window)
 {
-	struct wxp *w = open_default();
-	char *a = must_load(w, 1, 100, 1), *b = must_load(w, 2, 100, 2), go;
-	int ends[2];
-	pid_t pid;
+	struct wxp *w = open_window(window);
 
 	if (!is_kernel(w)) {
 		wxp_close(w);
 		test_skip("without the kernel, a child shares what is installed");
 	}
-	CHECK(!pipe(ends));
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		CHILD_CHECK(read(ends[0], &go, 1) == 1);
-		CHILD_CHECK(code_run(a) == 1);
-		CHILD_CHECK(code_run(b) == 2);
-		_exit(0);
-	}
+	return w;
+}
+
+/* The child keeps what it had; its lines are not used again before it is gone. */
+TEST(parent_frees_spans_of_a_child)
+{
+	struct wxp *w = open_where_children_keep(0);
+	struct wxp_span part = must_place(w, 1, 500, 0, WXP_RX);
+	char *a = must_load(w, 1, 100, 1), *b = must_load(w, 2, 100, 2), *c, src[100] = { 0 };
+	char *rw = must_place(w, 1, 100, 0, WXP_RW).addr;
+	struct child child;
+
+	start_child(&child, a, 1);
+	must_load(w, 3, 100, 3);
 	CHECK_EQ(wxp_free(w, 1), 0);
-	CHECK(must_load(w, 3, 100, 3) == a);
-	CHECK_EQ(code_run(a), 3);
-	CHECK_EQ(code_run(b), 2);
-	CHECK_EQ(wxp_free(w, 2), 0);
-	CHECK(must_load(w, 4, 100, 4) == b);
-	CHECK_EQ(code_run(a) + code_run(b), 7);
-	CHECK(stats_of(w).pages_kept >= 1);
-	CHECK_EQ(write(ends[1], "g", 1), 1);
-	wait_child(pid);
+	CHECK_EQ(wxp_free(w, 3), 0);
+	CHECK_EQ(stats_of(w).lines, 2);
+	CHECK_EQ(stats_of(w).lines_installed, 2);
+	CHECK_EQ(stats_of(w).pages_packed, 1);
 	CHECK_EQ(stats_of(w).pages_kept, 0);
-	close(ends[0]);
-	close(ends[1]);
+	CHECK_EQ(code_run(b), 2);
+	/* What the child cannot have is free at once, */
+	CHECK(must_place(w, 1, 100, 0, WXP_RW).addr == rw);
+	/* and what was a span of the old pool is none of the new one. */
+	CHECK_EQ(install(w, 1, part.addr, src, 100), -EINVAL);
+	CHECK_EQ(wxp_shrink(w, &part, 64), -EINVAL);
+	/* Nobody gets lines that may end up in a page of the child's alone. */
+	c = must_load(w, 3, 100, 3);
+	CHECK((uintptr_t)c / (2 * MIB) != (uintptr_t)a / (2 * MIB));
+	CHECK_EQ(wxp_free(w, 2), 0);
+	CHECK_EQ(stats_of(w).pages_kept, 1);
+	CHECK(load_faults(a) && load_faults(b));
+	CHECK_EQ(code_run(must_load(w, 4, 100, 4)), 4);
+	CHECK_EQ(code_run(c), 3);
+	end_child(&child);
+	CHECK_EQ(stats_of(w).pages_kept, 0);
+	CHECK_EQ(wxp_free(w, 3), 0);
+	CHECK_EQ(wxp_free(w, 4), 0);
+	CHECK_EQ(wxp_free(w, 1), 0);
+	CHECK_EQ(stats_of(w).lines + stats_of(w).pages_packed, 0);
+	wxp_close(w);
+}
+
+/* Spans that fill a zone, so that it shows which zones are in use. */
+static char *place_zone(struct wxp *w, uint32_t pool)
+{
+	return must_place(w, pool, 2 * MIB, 0, WXP_RX).addr;
+}
+
+/* What one child keeps does not hold back what another has stopped using. */
+TEST(children_keep_spans_apart)
+{
+	struct wxp *w = open_where_children_keep(0);
+	char *a = must_load(w, 1, 100, 1), *b, *c;
+	struct child first, second;
+
+	CHECK_EQ((uintptr_t)a % (2 * MIB), 0);
+	start_child(&first, a, 1);
+	CHECK_EQ(wxp_free(w, 1), 0);
+	b = must_load(w, 2, 100, 2);
+	CHECK((uintptr_t)b % (2 * MIB) == 0 && b != a);
+	start_child(&second, b, 2);
+	CHECK_EQ(wxp_free(w, 2), 0);
+	c = place_zone(w, 3);
+	CHECK(c != a && c != b);
+	CHECK_EQ(stats_of(w).pages_kept, 2);
+	end_child(&second);
+	CHECK(place_zone(w, 4) == b);
+	c = place_zone(w, 5);
+	CHECK(c != a);
+	CHECK_EQ(stats_of(w).pages_kept, 1);
+	end_child(&first);
+	CHECK(place_zone(w, 6) == a);
+	CHECK_EQ(code_run(must_load(w, 1, 100, 7)), 7);
+	wxp_close(w);
+}
+
+TEST(full_window_waits_for_spans_of_a_child)
+{
+	struct wxp *w = open_where_children_keep(4 * MIB);
+	char *a = must_load(w, 1, 100, 1);
+	struct child child;
+	void *p;
+
+	start_child(&child, a, 1);
+	CHECK_EQ(wxp_free(w, 1), 0);
+	CHECK_EQ(wxp_alloc(w, 1, 4 * MIB, 0, WXP_RX, &p), -ENOMEM);
+	end_child(&child);
+	must_alloc(w, 1, 4 * MIB, 0, WXP_RX);
+	wxp_close(w);
+}
+
+/* A page that only a child shows takes no more code until the child is gone. */
+TEST(placed_beside_what_a_child_keeps)
+{
+	struct wxp *w = open_where_children_keep(0);
+	char *a = must_load(w, 1, 100, 1), *b = must_place(w, 2, 100, 0, WXP_RX).addr;
+	char code[100] = { 0 };
+	struct child child;
+
+	code_write(code, 2);
+	start_child(&child, a, 1);
+	CHECK_EQ(wxp_free(w, 1), 0);
+	CHECK_EQ(install(w, 2, b, code, 100), -EEXIST);
+	CHECK_EQ(stats_of(w).lines_installed, 0);
+	end_child(&child);
+	CHECK_EQ(install(w, 2, b, code, 100), 0);
+	CHECK_EQ(code_run(b), 2);
 	wxp_close(w);
 }

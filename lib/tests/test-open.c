@@ -224,7 +224,8 @@ TEST(errors_in_words)
 {
 	static const int all[] = { 0, -EINVAL, -ENOENT, -EACCES, -EPERM, -EPROTO, -ENOMEM,
 				   -ENOSPC, -EBUSY, -EXDEV, -EMFILE, -ENFILE, -ENOSYS,
-				   -EOPNOTSUPP };
+				   -EOPNOTSUPP, -EEXIST, -EFAULT, -EROFS, -EHWPOISON,
+				   -EBADF, -ESTALE, -ENOTTY };
 	size_t i, j, nr = sizeof(all) / sizeof(all[0]);
 
 	for (i = 0; i < nr; i++) {
@@ -235,8 +236,12 @@ TEST(errors_in_words)
 	has_word(-ENOENT, "modprobe wxpool");
 	has_word(-EACCES, "/dev/wxpool");
 	has_word(-EPERM, "noexec");
-	has_word(-ENOSPC, "max_pages_per_context");
-	has_word(-ENOSPC, "max_pages_per_user");
+	has_word(-ENOSPC, "max_bytes_per_context");
+	has_word(-ENOSPC, "max_bytes_per_user");
+	has_word(-EHWPOISON, "memory error");
+	has_word(-EBADF, "closed the context's descriptor");
+	has_word(-ESTALE, "another context's");
+	has_word(-ENOTTY, "another file's");
 	has_word(-EXDEV, "fork");
 	has_word(-ENOMEM, "vm.max_map_count");
 	has_word(-ENOSYS, "6.10 for WXP_MSEAL");

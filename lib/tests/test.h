@@ -77,6 +77,15 @@ int store_faults(volatile void *p);
 int load_faults(const volatile void *p);
 int run_faults(const void *p);
 void wait_child(pid_t pid);
+
+/* A child that runs @code when it is told to end. The newest ends first. */
+struct child {
+	pid_t pid;
+	int pipe[2];
+};
+
+void start_child(struct child *c, const void *code, uint32_t value);
+void end_child(struct child *c);
 bool under_valgrind(void);
 bool sanitized(void);
 uint32_t random_next(uint64_t *state);

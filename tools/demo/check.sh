@@ -524,15 +524,15 @@ test_portable()
 
 test_secure()
 {
-	local limit=/sys/module/wxpool/parameters/max_pages_per_context old
+	local limit=/sys/module/wxpool/parameters/max_bytes_per_context old
 
 	test_memory secure
 	test_maps secure 0 "code is a sealed view" "r-xs .*/dev/wxpool"
 	check "every attack is refused" "$demo/attack"
 	if [ -w $limit ]; then
 		old=$(cat $limit)
-		echo 2 > $limit
-		error "the module's limit" "cannot allocate .*max_pages_per_context" \
+		echo 8192 > $limit
+		error "the module's limit" "cannot allocate .*max_bytes_per_context" \
 			"$demo/many.bc"
 		echo "$old" > $limit
 	else

@@ -56,10 +56,15 @@ struct counters {
 
 extern const char *const phase_names[NR_PHASES];
 
+/* How often measure_cost() calls. */
+#define COST_ROUNDS	200
+#define COST_CALLS	(6 * COST_ROUNDS)
+
 void measure_start(struct counters *c);
 int64_t measure_rows(const char *path, const char *const *rows, size_t nr);
 void measure_stop(struct counters *c);
 void measure_print(const struct counters *c, double items, bool alone);
+double measure_cost(void (*fn)(void));
 
 /* Of this thread. */
 extern __thread uint64_t lap_last;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * /dev/wxpool without the library: one ioctl for each step. Writable data has
- * a place in plain memory, which is reused without being cleared, as a module
- * fills all of it.
+ * /dev/wxpool without the library: one ioctl for each step. The views are made
+ * once and show all of the device's space that is in use: X and R, and for
+ * modules that are written in place a W view at another address. Writable data
+ * has a place in plain memory, which is reused without being cleared, as a
+ * module fills all of it.
  */
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <linux/wxpool.h>
@@ -14,164 +15,233 @@
 #include "measure.h"
 #include "peer.h"
 
-#define LINE		((size_t)64)
-#define HUGE		((size_t)2 << 20)
-#define NR_KINDS	3
+#define NR_SEALED	2	/* CODE and RODATA */
 
 static int fd = -1;
-static struct area areas[NR_KINDS];	/* by enum kind */
-static size_t starts[NR_KINDS];		/* offset of each in the device */
+static char *views[NR_SEALED];		/* X and R: offset 0 of the device in each */
+static char *writable;			/* the W view */
+static struct area areas[NR_SEALED];	/* what is of one kind only */
+static struct area both;		/* modules whose pages of both kinds adjoin */
+static struct area data;
 static uint32_t install_flags;
 
-static void call(unsigned long op, void *arg, const char *name)
-{
-	if (ioctl(fd, op, arg))
-		die("%s on /dev/wxpool failed: %m", name);
-}
-
 /* At an address that can be mapped by huge pages. */
-static char *map_views(enum kind kind, size_t size, size_t offset, bool views)
+static char *map_view(size_t size, int prot)
 {
-	int prot = kind == CODE ? PROT_READ | PROT_EXEC : PROT_READ;
-	char *p = mmap(NULL, size + HUGE, PROT_NONE,
+	char *p = mmap(NULL, size + BLOCK, PROT_NONE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		die("mmap of %zu bytes failed: %m", size);
-	p = (char *)round_up((size_t)p, HUGE);
-	if (views && mmap(p, size, prot, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) != p)
+	p = (char *)round_up((size_t)p, BLOCK);
+	if (mmap(p, size, prot, MAP_SHARED | MAP_FIXED, fd, 0) != p)
 		die("mmap of /dev/wxpool failed: %m");
 	return p;
 }
 
-static const char *device_open(size_t modules, size_t bytes, bool views)
+static const char *device_open(size_t modules, size_t bytes, bool in_place)
 {
-	size_t align = views ? LINE : 16, unit = views ? LINE : PAGE;
-	size_t size = round_up(bytes + modules * unit, HUGE);
-	char *base;
+	size_t align = in_place ? 16 : LINE, unit = in_place ? PAGE : LINE;
+	size_t size = round_up(bytes + modules * unit, BLOCK);
 
 	fd = open("/dev/wxpool", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return "no-module";
-	for (int k = 0; k < NR_KINDS; k++) {
-		starts[k] = (size_t)k * size;
-		base = k == DATA ? area_map_data(size) : map_views(k, size, starts[k], views);
-		area_init(&areas[k], base, KIND(k), align, unit, modules);
-	}
+	views[CODE] = map_view(3 * size, PROT_READ | PROT_EXEC);
+	views[RODATA] = map_view(3 * size, PROT_READ);
+	if (in_place)
+		writable = map_view(3 * size, PROT_READ | PROT_WRITE);
+	area_init(&areas[CODE], views[CODE], KIND(CODE), align, unit, modules);
+	area_init(&areas[RODATA], views[RODATA] + size, KIND(RODATA), align, unit, modules);
+	area_init(&both, views[CODE] + 2 * size, KIND(CODE) | KIND(RODATA), PAGE, PAGE, modules);
+	area_init(&data, area_map_data(size), KIND(DATA), align, unit, modules);
 	return NULL;
 }
 
 static const char *inplace_open(size_t modules, size_t bytes)
 {
-	return device_open(modules, bytes, false);
+	return device_open(modules, bytes, true);
 }
 
 static const char *install_open(size_t modules, size_t bytes)
 {
-	return device_open(modules, bytes, true);
+	return device_open(modules, bytes, false);
 }
 
 static const char *huge_open(size_t modules, size_t bytes)
 {
-	install_flags = WXPOOL_INSTALL_HUGE;
-	return device_open(modules, bytes, true);
+	install_flags = WXPOOL_INSTALL_BLOCKS;
+	return device_open(modules, bytes, false);
 }
 
-static struct wxpool_range *add_range(struct wxpool_vec *vec, const struct part *p)
+/*
+ * Code and read-only data share no page, and no block. They lie side by side if
+ * they have whole pages of their own, so that there is one range to be unmapped.
+ */
+static bool adjoining(const struct module *mod)
 {
-	struct wxpool_range *r = (struct wxpool_range *)(uintptr_t)vec->ranges;
+	unsigned int kinds = 0;
 
-	r += vec->nr_ranges++;
-	*r = (struct wxpool_range){
-		.offset = starts[p->kind] + (size_t)(p->at - areas[p->kind].base),
-		.prot = p->kind == CODE ? WXPOOL_PROT_X : WXPOOL_PROT_R,
+	for (const struct part *p = mod->parts; p < mod->parts + mod->nr; p++) {
+		if (p->kind != DATA && p->size % PAGE)
+			return false;
+		kinds |= KIND(p->kind);
+	}
+	return !install_flags && !(~kinds & both.kinds);
+}
+
+/* From the X view, in which places of both kinds are given out, to the R view. */
+static void move_rodata(struct module *mod, const char *from, const char *to)
+{
+	for (struct part *p = mod->parts; p < mod->parts + mod->nr; p++)
+		if (p->kind == RODATA)
+			p->at = (char *)to + (p->at - from);
+}
+
+static void place(struct module *mod)
+{
+	if (adjoining(mod)) {
+		area_place(&both, mod);
+		move_rodata(mod, views[CODE], views[RODATA]);
+	} else {
+		area_place(&areas[CODE], mod);
+		area_place(&areas[RODATA], mod);
+	}
+	area_place(&data, mod);
+}
+
+static void give(struct module *mod)
+{
+	if (adjoining(mod)) {
+		move_rodata(mod, views[RODATA], views[CODE]);
+		area_give(&both, mod);
+	} else {
+		area_give(&areas[CODE], mod);
+		area_give(&areas[RODATA], mod);
+	}
+	area_give(&data, mod);
+}
+
+static size_t offset_of(const struct part *p)
+{
+	return (size_t)(p->at - views[p->kind]);
+}
+
+static uint32_t prot_of(enum kind kind)
+{
+	return kind == CODE ? WXPOOL_PROT_X : WXPOOL_PROT_R;
+}
+
+/*
+ * The module's pages of one kind, whose parts are in a row; returns how many
+ * ranges they are: one, if any.
+ */
+static uint32_t pages_of(const struct module *mod, enum kind kind, struct wxpool_protect_range *r)
+{
+	const struct part *first = area_first(&areas[kind], mod);
+	size_t end = 0;
+
+	if (!first)
+		return 0;
+	for (const struct part *p = first; p < mod->parts + mod->nr; p++)
+		if (p->kind == kind)
+			end = offset_of(p) + p->size;
+	*r = (struct wxpool_protect_range){
+		.offset = offset_of(first),
+		.length = round_up(end - offset_of(first), PAGE),
+		.prot = prot_of(kind),
 	};
-	return r;
+	return 1;
 }
 
-/* The module's pages of one kind, whose view goes where they are. */
-static void add_pages(struct wxpool_vec *vec, struct module *mod, enum kind kind)
+/* The same pages in as few ranges as ALLOC needs. */
+static uint32_t hulls_of(const struct wxpool_protect_range *pages, uint32_t nr,
+			 struct wxpool_alloc_range *r)
 {
-	size_t size = area_place(&areas[kind], mod);
-	struct wxpool_range *r;
+	uint32_t n = 0;
 
-	if (!size)
-		return;
-	r = add_range(vec, area_first(&areas[kind], mod));
-	r->length = size;
-	r->addr = (uintptr_t)areas[kind].base + (r->offset - starts[kind]);
-	r->prot = 0;
+	for (uint32_t i = 0; i < nr; i++) {
+		if (n && r[n - 1].offset + r[n - 1].length == pages[i].offset)
+			r[n - 1].length += pages[i].length;
+		else
+			r[n++] = (struct wxpool_alloc_range){ pages[i].offset, pages[i].length };
+	}
+	return n;
 }
 
 static void inplace_load(struct module *mod)
 {
-	struct wxpool_range ranges[2];
-	struct wxpool_vec vec = {
-		.size = sizeof(vec), .pool = mod->id, .ranges = (uintptr_t)ranges,
+	struct wxpool_protect_range pages[NR_SEALED];
+	struct wxpool_alloc_range hulls[NR_SEALED];
+	struct wxpool_protect protect = {
+		.size = sizeof(protect), .pool = mod->id, .ranges = (uintptr_t)pages,
+	};
+	struct wxpool_alloc alloc = {
+		.size = sizeof(alloc), .pool = mod->id, .ranges = (uintptr_t)hulls,
 	};
 
-	add_pages(&vec, mod, CODE);
-	add_pages(&vec, mod, RODATA);
-	area_place(&areas[DATA], mod);
-	call(WXPOOL_IOC_ALLOC, &vec, "ALLOC");
+	place(mod);
+	protect.nr_ranges = pages_of(mod, CODE, pages);
+	protect.nr_ranges += pages_of(mod, RODATA, pages + protect.nr_ranges);
+	alloc.nr_ranges = hulls_of(pages, protect.nr_ranges, hulls);
+	device_call(fd, WXPOOL_IOC_ALLOC, &alloc, "ALLOC");
 	lap(PH_ALLOC);
-	write_parts(mod);
+	for (struct part *p = mod->parts; p < mod->parts + mod->nr; p++)
+		memcpy(p->kind == DATA ? p->at : writable + offset_of(p), p->bytes, p->size);
 	lap(PH_WRITE);
-	ranges[0].prot = WXPOOL_PROT_X;
-	ranges[1].prot = WXPOOL_PROT_R;
-	call(WXPOOL_IOC_PROTECT, &vec, "PROTECT");
+	device_call(fd, WXPOOL_IOC_PROTECT, &protect, "PROTECT");
 	lap(PH_PROTECT);
-	if (vec.map_error)
-		die("no view from /dev/wxpool");
 }
 
 static void install_load(struct module *mod)
 {
-	struct wxpool_range ranges[MAX_PARTS], *r;
-	struct wxpool_vec vec = {
-		.size = sizeof(vec), .pool = mod->id, .ranges = (uintptr_t)ranges,
+	struct wxpool_install_range ranges[MAX_PARTS];
+	struct wxpool_install arg = {
+		.size = sizeof(arg), .pool = mod->id, .ranges = (uintptr_t)ranges,
 		.flags = install_flags,
 	};
 
-	for (int k = 0; k < NR_KINDS; k++)
-		area_place(&areas[k], mod);
+	place(mod);
 	lap(PH_ALLOC);
 	for (struct part *p = mod->parts; p < mod->parts + mod->nr; p++) {
 		if (p->kind == DATA) {
 			memcpy(p->at, p->bytes, p->size);
 			continue;
 		}
-		r = add_range(&vec, p);
-		r->length = p->size;
-		r->addr = (uintptr_t)p->bytes;
+		ranges[arg.nr_ranges++] = (struct wxpool_install_range){
+			.offset = offset_of(p),
+			.length = p->size,
+			.source = (uintptr_t)p->bytes,
+			.prot = prot_of(p->kind),
+		};
 	}
 	lap(PH_WRITE);
-	call(WXPOOL_IOC_INSTALL, &vec, "INSTALL");
+	device_call(fd, WXPOOL_IOC_INSTALL, &arg, "INSTALL");
 	lap(PH_PROTECT);
 }
 
 static void device_unload(struct module *mod)
 {
-	struct wxpool_free arg = { .size = sizeof(arg), .pool = mod->id };
+	struct wxpool_free arg = {
+		.size = sizeof(arg), .pools = (uintptr_t)&mod->id, .nr_pools = 1,
+	};
 
-	call(WXPOOL_IOC_FREE, &arg, "FREE");
-	for (int k = 0; k < NR_KINDS; k++)
-		area_give(&areas[k], mod);
+	device_call(fd, WXPOOL_IOC_FREE, &arg, "FREE");
+	give(mod);
 }
 
 static size_t device_held(void)
 {
-	size_t sum = 0;
-
-	for (int k = 0; k < NR_KINDS; k++)
-		sum += round_up(areas[k].held, PAGE);
-	return sum;
+	return round_up(areas[CODE].held, PAGE) + round_up(areas[RODATA].held, PAGE) +
+	       both.held + round_up(data.held, PAGE);
 }
 
 static void device_close(void)
 {
-	for (int k = 0; k < NR_KINDS; k++)
-		area_exit(&areas[k]);
+	area_exit(&areas[CODE]);
+	area_exit(&areas[RODATA]);
+	area_exit(&both);
+	area_exit(&data);
 	close(fd);
 }
 
@@ -197,7 +267,7 @@ const struct peer peer_device_install = {
 
 const struct peer peer_device_huge = {
 	.name = "device-huge",
-	.about = "/dev/wxpool: INSTALL into huge pages, FREE",
+	.about = "/dev/wxpool: INSTALL into blocks, FREE",
 	.open = huge_open,
 	.load = install_load,
 	.unload = device_unload,

@@ -4,6 +4,7 @@
 #define WXBENCH_PEER_H
 
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "wxbench.h"
@@ -22,6 +23,12 @@ static inline void protect(void *at, size_t size, enum kind kind)
 {
 	if (mprotect(at, size, kind == CODE ? PROT_READ | PROT_EXEC : PROT_READ))
 		die("mprotect of %zu bytes failed", size);
+}
+
+static inline void device_call(int fd, unsigned long op, void *arg, const char *name)
+{
+	if (ioctl(fd, op, arg))
+		die("%s on /dev/wxpool failed: %m", name);
 }
 
 static inline void write_parts(struct module *mod)

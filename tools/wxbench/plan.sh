@@ -29,7 +29,7 @@ instructions()
 	local p size
 
 	run limits
-	for p in $plain $llvm $inplace $install wxpool-huge; do
+	for p in $plain $llvm $inplace $install device-huge wxpool-huge; do
 		run module "$p" n=100
 	done
 	for p in mprotect-packed llvm-replay llvm-smm $inplace $install wxpool-huge; do
@@ -74,6 +74,7 @@ scale()
 {
 	local p live
 
+	run device n=1000000
 	for p in device-install wxpool-install wxpool-huge; do
 		for live in 1000 10000 100000; do
 			run publish "$p" n=8192 size=256 live="$live"

@@ -135,17 +135,31 @@ function tables(    cost, phases, i, sizes, events)
 		      events)
 	table("footprint", "", "(f) 4 MiB of code: published by one load, run once in each page",
 	      "insns:load_instructions:0 faults:load_faults:0 run-insns:run_instructions:0 run-faults:run_faults:0 calls:calls:0 vmas:vmas:0 huge-B:huge:0")
+	device_table()
 }
 
-function limits_table(    k, i, n, names)
+# The fields of a measurement that has no peer, one a row.
+function rows(k, names,    i, n, part)
+{
+	n = split(names, part, " ")
+	for (i = 1; i <= n; i++)
+		if (value[k, part[i]] != "")
+			printf "%-17s %10s\n", part[i], cell(value[k, part[i]], 0)
+}
+
+function limits_table(    k)
 {
 	k = key("limits", "", "")
-	n = split("reading getppid page_fault memcpy_64 memcpy_256 memcpy_4096 memcpy_16384 " \
-		  "loop_of_2000 rep_movsb_4096 rep_stosq_512", names, " ")
 	print "\nlimits: instructions, reading the counter (" cell(value[k, "reading"], 0) ") included"
-	for (i = 1; i <= n; i++)
-		if (value[k, names[i]] != "")
-			printf "%-17s %10s\n", names[i], cell(value[k, names[i]], 0)
+	rows(k, "reading getppid page_fault memcpy_64 memcpy_256 memcpy_4096 memcpy_16384 " \
+		"loop_of_2000 rep_movsb_4096 rep_stosq_512")
+}
+
+function device_table()
+{
+	print "\n(g) /dev/wxpool by its bare calls: instructions of a call; bytes and instructions of a pool"
+	rows(key("device", "", ""), "ioctl install_256 install64_64 install_free_256 " \
+	     "install_free_12k install_16m install_pool pool_bytes pool_charged free_all")
 }
 
 # Instructions by size; also for the plot.
@@ -278,10 +292,21 @@ function publish(peer, batch, what)
 	return get("publish", peer, "256x" batch "+1024" what, "instructions")
 }
 
-function summary(    mprotect, llvm, big, small)
+# A module's life as part of LLVM's calls.
+function module(peer)
+{
+	return ratio(get("module", peer, "1/0", "instructions"),
+		     get("module", "llvm-replay", "1/0", "instructions"))
+}
+
+function device(field)
+{
+	return get("device", "", "", field)
+}
+
+function summary(    mprotect, big, small)
 {
 	mprotect = publish("mprotect", 1, "")
-	llvm = get("module", "llvm-replay", "1/0", "instructions")
 	big = "wxpool-huge"
 	small = "wxpool-install"
 	figure("install_vs_mprotect", ratio(publish(big, 1, " one pool warm"), mprotect), "<= 0.0667")
@@ -293,12 +318,9 @@ function summary(    mprotect, llvm, big, small)
 	figure("batch64_small_pages_vs_mprotect",
 	       ratio(publish(small, 64, " one pool"), mprotect), "")
 	figure("install_shootdowns", get("threads", big, "1/3", "shootdowns"), "0")
-	figure("module_inplace_vs_llvm",
-	       ratio(get("module", "wxpool-inplace", "1/0", "instructions"), llvm), "<= 0.6")
-	figure("module_install_vs_llvm",
-	       ratio(get("module", big, "1/0", "instructions"), llvm), "<= 0.2")
-	figure("module_install_small_pages_vs_llvm",
-	       ratio(get("module", small, "1/0", "instructions"), llvm), "")
+	figure("module_inplace_vs_llvm", module("wxpool-inplace"), "<= 0.6")
+	figure("module_install_vs_llvm", module(big), "<= 0.2")
+	figure("module_install_small_pages_vs_llvm", module(small), "")
 	figure("module_syscalls", get("module", "wxpool-inplace", "1/0", "calls"), "<= 3")
 	figure("module_install_syscalls", get("module", big, "1/0", "calls"), "<= 2")
 	figure("vmas_10000_modules", get("tiny", small, "", "vmas"), "<= 16")
@@ -307,13 +329,28 @@ function summary(    mprotect, llvm, big, small)
 	       ratio(get("publish", big, "256x1+1000000", "instructions"),
 		     get("publish", big, "256x1+1000", "instructions")), "<= 1.2")
 	figure("faults_4mib", get("footprint", big, "", "run_faults"), "<= 2")
+	figure("device_install_256", device("install_256"), "<= 1250")
+	figure("device_install64_64", device("install64_64"), "<= 150")
+	figure("device_install_free_256", device("install_free_256"), "<= 3200")
+	figure("device_install_free_12k", device("install_free_12k"), "<= 9000")
+	figure("device_inplace_vs_llvm", module("device-inplace"), "<= 0.55")
+	figure("device_huge_vs_llvm", module("device-huge"), "<= 0.10")
+	figure("device_install_vs_llvm", module("device-install"), "<= 0.27")
+	figure("device_bytes_per_function", device("pool_bytes"), "<= 60")
+	figure("device_charged_per_function", device("pool_charged"), "")
+	figure("device_free_all_per_pool", device("free_all"), "<= 200")
+	figure("device_inplace_shootdowns",
+	       get("module", "device-inplace", "1/3", "shootdowns"), "<= 6")
+	figure("device_install_shootdowns",
+	       get("module", "device-install", "1/3", "shootdowns"), "<= 3")
+	figure("device_install_16m", device("install_16m"), "<= 25000000")
 	figure("llvm_vmas_10000", get("tiny", "llvm-mcjit", "", "vmas"), "")
 	figure("llvm_lost_percent_tiny", get("tiny", "llvm-mcjit", "", "lost"), "")
 }
 
 function number(v)
 {
-	return v == "" ? "null" : sprintf("%.6g", v)
+	return v == "" ? "null" : sprintf(v + 0 < 1e6 ? "%.6g" : "%.0f", v)
 }
 
 function write_json(    i, file)

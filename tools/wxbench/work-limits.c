@@ -13,8 +13,6 @@
 #include "measure.h"
 #include "peer.h"
 
-#define ROUNDS	200
-
 static char *from, *to, *fresh;
 
 static void reading(void)
@@ -89,34 +87,6 @@ static const struct {
 #endif
 };
 
-static double average(void (*fn)(void))
-{
-	uint64_t sum = 0, start;
-
-	for (int i = 0; i < ROUNDS; i++) {
-		start = read_instructions();
-		fn();
-		sum += read_instructions() - start;
-	}
-	return (double)sum / ROUNDS;
-}
-
-/*
- * The least of several averages, as the guest's clock jumps ahead when it has
- * nothing to do, such as in waiting for a part of this program to be read in.
- */
-static double cost(void (*fn)(void))
-{
-	double least = average(fn), now;
-
-	for (int i = 0; i < 5; i++) {
-		now = average(fn);
-		if (now < least)
-			least = now;
-	}
-	return least;
-}
-
 /* The first write to a page of fresh memory. */
 static void fault(void)
 {
@@ -134,8 +104,8 @@ void work_limits(const struct options *opt)
 	memset(from, 1, 16384);
 	memset(to, 1, 16384);
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
-		printf(" %s=%.1f", limits[i].name, cost(limits[i].fn));
-	fresh = map_anonymous(6 * ROUNDS * PAGE);
-	madvise(fresh, 6 * ROUNDS * PAGE, MADV_NOHUGEPAGE);
-	printf(" page_fault=%.1f", cost(fault));
+		printf(" %s=%.1f", limits[i].name, measure_cost(limits[i].fn));
+	fresh = map_anonymous(COST_CALLS * PAGE);
+	madvise(fresh, COST_CALLS * PAGE, MADV_NOHUGEPAGE);
+	printf(" page_fault=%.1f", measure_cost(fault));
 }

@@ -10,8 +10,6 @@
 #include "code.h"
 #include "measure.h"
 
-#define LINE	((size_t)64)
-
 static const size_t sizes[3] = { [CODE] = 107, [RODATA] = 145, [DATA] = 132 };
 
 static size_t bytes_in(size_t modules, size_t unit)

@@ -33,6 +33,7 @@ static const struct {
 	void (*run)(const struct options *opt);
 } works[] = {
 	{ "limits", "what a counter's reading, a system call and a copy cost", false, work_limits },
+	{ "device", "calls of /dev/wxpool, and n= pools of one line", false, work_device },
 	{ "publish", "n= functions of size=, batch= in a call, all in pool=", true, work_publish },
 	{ "module", "load and unload n= modules, live= at a time", true, work_module },
 	{ "tiny", "n= tiny modules alive", true, work_tiny },

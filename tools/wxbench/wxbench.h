@@ -22,6 +22,8 @@ extern "C" {
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define PAGE		((size_t)4096)
+#define BLOCK		((size_t)2 << 20)	/* of huge pages */
+#define LINE		((size_t)64)		/* of packed pages */
 #define MAX_PARTS	64
 
 /** enum kind - what a part of a module is for */
@@ -114,6 +116,7 @@ struct options {
 
 /* work-*.c */
 void work_limits(const struct options *opt);
+void work_device(const struct options *opt);
 void work_publish(const struct options *opt);
 void work_module(const struct options *opt);
 void work_tiny(const struct options *opt);

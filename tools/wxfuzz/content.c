@@ -103,17 +103,30 @@ void content_line(uint32_t stamp, unsigned char *out)
 	}
 }
 
+static void expect(uint32_t stamp, unsigned int len, const struct mpage *page,
+		   unsigned char *out)
+{
+	unsigned char bytes[LINE];
+	struct mline fill;
+
+	content_line(stamp, bytes);
+	model_fill(&fill, page->state);
+	content_line(fill.stamp, out);
+	memcpy(out, bytes, len);
+}
+
 /* What is in a line now: its bytes, and the filling up to its end */
 void content_expect(const struct mline *line, const struct mpage *page,
 		    unsigned char *out)
 {
-	unsigned char fill[LINE];
+	expect(line->stamp, line->len, page, out);
+}
 
-	content_line(line->stamp, out);
-	if (line->len >= LINE)
-		return;
-	content_line(page->state == SEALED_X ? STAMP_TRAP : STAMP_ZERO, fill);
-	memcpy(out + line->len, fill + line->len, LINE - line->len);
+/* What was there until its page ended */
+void content_old(const struct mline *line, const struct mpage *page,
+		 unsigned char *out)
+{
+	expect(line->old, line->old_len, page, out);
 }
 
 /* Is it a function, or does it trap (*@ret is 0 then)? */

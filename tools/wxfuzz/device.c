@@ -38,18 +38,25 @@ static unsigned char *sources(void)
 union arg {
 	uint32_t size;
 	struct wxpool_info info;
-	struct wxpool_vec vec;
+	struct wxpool_alloc alloc;
+	struct wxpool_protect protect;
 	struct wxpool_free free;
+	struct wxpool_install install;
 	struct wxpool_freeze freeze;
 	unsigned char bytes[PAGE];
 };
 
-/* struct call - an operation as the kernel gets it */
+/*
+ * struct call - an operation as the kernel gets it
+ * @element: size of one element of its vector
+ * @results: where in the structure they begin, 0 if there are none
+ */
 struct call {
 	const struct op *op;
 	unsigned long cmd;
 	size_t size;
-	bool results;
+	size_t element;
+	size_t results;
 	void *arg;
 	union arg before;
 };
@@ -58,62 +65,76 @@ static void call_init(struct call *c, const struct op *op)
 {
 	static const struct {
 		unsigned long cmd;
-		size_t size;
-		bool results;
+		size_t size, element, results;
 	} kinds[NR_OPS] = {
-		[OP_INFO] = { WXPOOL_IOC_INFO, sizeof(struct wxpool_info), true },
-		[OP_ALLOC] = { WXPOOL_IOC_ALLOC, sizeof(struct wxpool_vec), true },
-		[OP_PROTECT] = { WXPOOL_IOC_PROTECT, sizeof(struct wxpool_vec), true },
-		[OP_INSTALL] = { WXPOOL_IOC_INSTALL, sizeof(struct wxpool_vec), false },
-		[OP_FREE] = { WXPOOL_IOC_FREE, sizeof(struct wxpool_free), true },
-		[OP_FREEZE] = { WXPOOL_IOC_FREEZE, sizeof(struct wxpool_freeze), false },
+		[OP_INFO] = { WXPOOL_IOC_INFO, sizeof(struct wxpool_info), 0,
+			      offsetof(struct wxpool_info, context) },
+		[OP_ALLOC] = { WXPOOL_IOC_ALLOC, sizeof(struct wxpool_alloc),
+			       sizeof(struct wxpool_alloc_range), 0 },
+		[OP_PROTECT] = { WXPOOL_IOC_PROTECT, sizeof(struct wxpool_protect),
+				 sizeof(struct wxpool_protect_range), 0 },
+		[OP_FREE] = { WXPOOL_IOC_FREE, sizeof(struct wxpool_free),
+			      sizeof(uint32_t), offsetof(struct wxpool_free, pages_freed) },
+		[OP_INSTALL] = { WXPOOL_IOC_INSTALL, sizeof(struct wxpool_install),
+				 sizeof(struct wxpool_install_range), 0 },
+		[OP_FREEZE] = { WXPOOL_IOC_FREEZE, sizeof(struct wxpool_freeze), 0, 0 },
 	};
 
 	c->op = op;
 	c->cmd = kinds[op->kind].cmd;
 	c->size = kinds[op->kind].size;
+	c->element = kinds[op->kind].element;
 	c->results = kinds[op->kind].results;
-	memset(&c->before, 0, 256);
+	memset(&c->before, 0, 512);
 }
 
-/* The bytes that a range installs; returns where they are. */
-static uint64_t make_source(const struct range *r, unsigned char **to)
+/* @len bytes of a run's, from the @from'th on */
+static void run_bytes(uint32_t stamp, uint32_t from, uint32_t len, unsigned char *to)
 {
-	unsigned char *start = *to;
-	uint32_t i, n = nr_lines_of(r->len);
+	unsigned char line[LINE];
+	uint32_t n;
 
-	for (i = 0; i < n; i++)
-		content_line(r->stamp + i, start + i * LINE);
-	*to += (size_t)n * LINE;
-	return (uintptr_t)start;
+	for (; len; len -= n, from += n, to += n) {
+		n = LINE - from % LINE < len ? LINE - from % LINE : len;
+		content_line(stamp + from / LINE, line);
+		memcpy(to, line + from % LINE, n);
+	}
 }
 
-static uint64_t last_source(const struct op *op, const struct range *r)
-{
-	if (op->mut == M_SRC_NULL)
-		return 0;
-	return (uintptr_t)sources() + SRC_PAGES * PAGE - (r->len - 1);
-}
-
-static void make_range(const struct op *op, unsigned int i,
-		       struct wxpool_range *to, unsigned char **src)
+static void make_pages(const struct op *op, unsigned int i, struct vrange *to)
 {
 	const struct range *r = &op->r[i];
 
 	memset(to, 0, sizeof(*to));
+	to->offset = page_offset(r->at);
+	to->length = (uint64_t)r->len * PAGE;
 	to->prot = r->prot;
-	if (op->kind != OP_INSTALL) {
-		to->offset = page_offset(r->at);
-		to->length = (uint64_t)r->len * PAGE;
-		to->addr = r->slot == NO_SLOT ? 0 : (uintptr_t)slot_addr(r->slot);
-		return;
-	}
-	to->offset = page_offset(0) + (uint64_t)r->at * LINE;
+}
+
+/*
+ * The bytes of a range of INSTALL, of which so many of the run's are in ranges
+ * before; and where they are. Sources are at all alignments.
+ */
+static void make_lines(const struct op *op, unsigned int i, struct vrange *to)
+{
+	unsigned char *src = sources() + (size_t)i * 8 * PAGE + (op->c >> i * 6 & 63);
+	const struct range *r = &op->r[i], *head;
+	uint32_t from = 0;
+
+	for (head = r; head->cont; head--)
+		from += head[-1].len;
+	memset(to, 0, sizeof(*to));
 	to->length = r->len;
-	if (i + 1 == op->nr && (op->mut == M_SRC_NULL || op->mut == M_SRC_CUT))
-		to->addr = last_source(op, r);
+	to->flags = r->cont ? WXPOOL_RANGE_CONT : 0;
+	to->offset = r->cont ? 0 : page_offset(0) + (uint64_t)r->at * LINE;
+	to->prot = r->cont ? 0 : r->prot;
+	to->source = (uintptr_t)src;
+	if (i + 1 == op->nr && op->mut == M_SRC_NULL)
+		to->source = 0;
+	else if (i + 1 == op->nr && op->mut == M_SRC_CUT)
+		to->source = (uintptr_t)sources() + SRC_PAGES * PAGE - (r->len - 1);
 	else
-		to->addr = make_source(r, src);
+		run_bytes(head->stamp, from, r->len, src);
 }
 
 static uint64_t too_long(const struct op *op)
@@ -121,11 +142,17 @@ static uint64_t too_long(const struct op *op)
 	return op->kind == OP_INSTALL ? 17 << 20 : SPACE / 2;
 }
 
-/* What is wrong with a vector is wrong with its last range. */
-void device_spoil(const struct op *op, struct wxpool_range *r)
+/* What is wrong with a vector is wrong with its last range; or its first. */
+void device_spoil(const struct op *op, unsigned int i, struct vrange *r)
 {
 	bool lines = op->kind == OP_INSTALL;
 
+	if (op->mut == M_CONT_FIRST && !i) {
+		r->flags = WXPOOL_RANGE_CONT;
+		r->offset = r->prot = 0;
+	}
+	if (i + 1 != op->nr)
+		return;
 	switch (op->mut) {
 	case M_OFFSET:
 		r->offset += lines ? 32 : LINE;
@@ -144,66 +171,165 @@ void device_spoil(const struct op *op, struct wxpool_range *r)
 		r->length = lines ? LINE + 1 : 2 * PAGE;
 		break;
 	case M_RANGE_RESERVED:
-		r->__reserved = 1;
+		r->reserved = 1;
 		break;
 	case M_PROT:
-		r->prot = op->kind == OP_ALLOC ? 1 : 3 * (op->pool & 1);
+		r->prot = 4 * (op->pool & 1);
 		break;
-	case M_ADDR_ODD:
-		r->addr += 8;
+	case M_RANGE_FLAGS:
+		r->flags |= 2;
 		break;
-	case M_ADDR_BAD:
-		r->addr = BAD_ADDR;
+	case M_CONT_OFFSET:
+		r->flags = WXPOOL_RANGE_CONT;
+		r->offset = PAGE;
+		r->prot = 0;
+		break;
+	case M_CONT_PROT:
+		r->flags = WXPOOL_RANGE_CONT;
+		r->offset = 0;
+		r->prot = WXPOOL_PROT_X;
 		break;
 	}
 }
 
-/* Before or after the structure, out of its way */
-static struct wxpool_range *place_ranges(const struct op *op)
+/* One element of a vector as the operation has it */
+static size_t put_range(const struct op *op, const struct vrange *v, void *to)
 {
-	unsigned char *p = arg_page();
+	struct wxpool_alloc_range a = { v->offset, v->length };
+	struct wxpool_protect_range p = { v->offset, v->length, v->prot, v->reserved };
+	struct wxpool_install_range i = {
+		v->offset, v->length, v->source, v->prot, v->flags,
+	};
 
-	if (op->mut == M_VEC_CUT)
-		return (void *)(p + PAGE - op->nr * sizeof(struct wxpool_range) + 8);
-	return (void *)(p + 1024);
+	switch (op->kind) {
+	case OP_ALLOC:
+		memcpy(to, &a, sizeof(a));
+		return sizeof(a);
+	case OP_PROTECT:
+		memcpy(to, &p, sizeof(p));
+		return sizeof(p);
+	default:
+		memcpy(to, &i, sizeof(i));
+		return sizeof(i);
+	}
 }
 
-static void make_vec(struct call *c)
+static size_t make_elements(const struct op *op, unsigned char *to)
 {
-	unsigned char *src = sources() + (c->op->c & 7);
-	struct wxpool_vec *v = &c->before.vec;
-	struct wxpool_range r[NR_RANGES];
-	void *to = place_ranges(c->op);
-	size_t len = c->op->nr * sizeof(r[0]);
+	unsigned char *p = to;
+	struct vrange v;
+	uint32_t pool;
 	unsigned int i;
 
-	for (i = 0; i < c->op->nr; i++)
-		make_range(c->op, i, &r[i], &src);
-	device_spoil(c->op, &r[c->op->nr - 1]);
-	memcpy(to, r, c->op->mut == M_VEC_CUT ? len - 8 : len);
-	v->ranges = c->op->mut == M_VEC_NULL ? 0 : (uintptr_t)to;
-	v->nr_ranges = c->op->nr;
-	v->pool = W->pool_base + c->op->pool;
-	v->flags = c->op->flags;
-	v->map_error = 99;
-	if (c->op->mut == M_NR_0)
-		v->nr_ranges = 0;
-	if (c->op->mut == M_NR_MANY)
-		v->nr_ranges = WXPOOL_MAX_RANGES + 1;
-	if (c->op->mut == M_POOL_0)
-		v->pool = 0;
-	if (c->op->mut == M_FLAGS)
-		v->flags |= 1u << (c->op->kind == OP_INSTALL ? 1 : 0);
+	for (i = 0; i < op->nr; i++) {
+		if (op->kind == OP_FREE) {
+			pool = W->pool_base + op->r[i].at;
+			if (op->mut == M_POOL_0 && i + 1 == op->nr)
+				pool = 0;
+			memcpy(p, &pool, sizeof(pool));
+			p += sizeof(pool);
+			continue;
+		}
+		if (op->kind == OP_INSTALL)
+			make_lines(op, i, &v);
+		else
+			make_pages(op, i, &v);
+		device_spoil(op, i, &v);
+		p += put_range(op, &v, p);
+	}
+	return p - to;
+}
+
+/* Out of the structure's way; if it is to be cut, the last half element */
+static uint64_t place_vector(const struct call *c)
+{
+	unsigned char elements[NR_RANGES * sizeof(struct wxpool_install_range)];
+	size_t len = make_elements(c->op, elements), cut = c->element / 2;
+	unsigned char *p = arg_page();
+
+	if (c->op->mut == M_VEC_NULL)
+		return 0;
+	if (c->op->mut == M_VEC_CUT) {
+		memcpy(p + PAGE - len + cut, elements, len - cut);
+		return (uintptr_t)p + PAGE - len + cut;
+	}
+	memcpy(p + 1024, elements, len);
+	return (uintptr_t)p + 1024;
+}
+
+uint32_t device_nr(const struct op *op)
+{
+	switch (op->mut) {
+	case M_NR_0:
+		return 0;
+	case M_NR_MANY:
+		return WXPOOL_MAX_RANGES + 1;
+	case M_ALL_NR:
+		return 1;
+	}
+	return op->nr;
+}
+
+/* A flag that there is not */
+uint32_t device_flags(const struct op *op)
+{
+	if (op->mut != M_FLAGS)
+		return op->flags;
+	switch (op->kind) {
+	case OP_FREE:
+		return op->flags | 4;
+	case OP_INSTALL:
+		return op->flags | 2;
+	}
+	return op->flags | 1;
+}
+
+static uint64_t make_id(const struct op *op)
+{
+	const struct mctx *other = &W->ctx[(op->ctx + 1) % NR_CTX];
+
+	switch (op->id) {
+	case ID_RIGHT:
+		return W->ctx[op->ctx].id;
+	case ID_OTHER:
+		if (other->used)
+			return other->id;
+		__attribute__((fallthrough));
+	case ID_WRONG:
+		return W->ctx[op->ctx].id + 1000000;
+	}
+	return 0;
+}
+
+/* They differ in their ranges only. */
+static void make_vec(struct call *c)
+{
+	struct wxpool_install *v = &c->before.install;
+
+	_Static_assert(sizeof(struct wxpool_alloc) == sizeof(*v) &&
+		       sizeof(struct wxpool_protect) == sizeof(*v) &&
+		       offsetof(struct wxpool_alloc, flags) ==
+		       offsetof(struct wxpool_install, flags) &&
+		       offsetof(struct wxpool_protect, flags) ==
+		       offsetof(struct wxpool_install, flags), "");
+	v->pool = c->op->mut == M_POOL_0 ? 0 : W->pool_base + c->op->pool;
+	v->context = make_id(c->op);
+	v->ranges = place_vector(c);
+	v->nr_ranges = device_nr(c->op);
+	v->flags = device_flags(c->op);
 }
 
 static void make_free(struct call *c)
 {
 	struct wxpool_free *f = &c->before.free;
+	bool all = c->op->flags & WXPOOL_FREE_ALL;
 
-	f->pool = c->op->mut == M_POOL_0 ? 0 : W->pool_base + c->op->pool;
-	f->flags = c->op->mut == M_FLAGS;
+	f->flags = device_flags(c->op);
+	f->context = make_id(c->op);
+	f->pools = all && c->op->mut != M_ALL_POOLS ? 0 : place_vector(c);
+	f->nr_pools = device_nr(c->op);
 	f->__reserved = c->op->mut == M_RESERVED;
-	f->nr_freed = 77;
+	f->pages_freed = 77;
 }
 
 static void make_size(struct call *c)
@@ -256,6 +382,10 @@ static void place_arg(struct call *c)
 static void make_arg(struct call *c)
 {
 	switch (c->op->kind) {
+	case OP_INFO:
+		c->before.info.pool = W->pool_base + c->op->pool;
+		c->before.info.context = make_id(c->op);
+		break;
 	case OP_ALLOC:
 	case OP_PROTECT:
 	case OP_INSTALL:
@@ -265,7 +395,8 @@ static void make_arg(struct call *c)
 		make_free(c);
 		break;
 	case OP_FREEZE:
-		c->before.freeze.flags = c->op->mut == M_FLAGS;
+		c->before.freeze.flags = device_flags(c->op);
+		c->before.freeze.context = make_id(c->op);
 		break;
 	}
 	make_size(c);
@@ -333,181 +464,187 @@ static long size_error(const struct call *c)
 
 static long form_error(const struct op *op)
 {
-	bool lines = op->kind == OP_INSTALL;
-
 	switch (op->mut) {
 	case M_POOL_0: case M_FLAGS: case M_RESERVED: case M_NR_0: case M_NR_MANY:
-	case M_OFFSET: case M_LEN_0: case M_RANGE_RESERVED: case M_PROT:
-	case M_LEN_ODD: case M_ADDR_ODD:
+	case M_OFFSET: case M_LEN_0: case M_LEN_ODD: case M_RANGE_RESERVED:
+	case M_PROT: case M_RANGE_FLAGS: case M_CONT_FIRST: case M_CONT_OFFSET:
+	case M_CONT_PROT: case M_ALL_POOLS: case M_ALL_NR:
 		return ERR(EINVAL);
-	case M_VEC_NULL: case M_VEC_CUT:
+	case M_VEC_NULL: case M_VEC_CUT: case M_SRC_NULL: case M_SRC_CUT:
 		return ERR(EFAULT);
 	case M_OVER:
 		return ERR(EOVERFLOW);
 	case M_LEN_BIG:
 		if (page_offset(NR_PAGES) + too_long(op) > SPACE)
 			return ERR(EOVERFLOW);
-		return lines ? ERR(EINVAL) : 0;
+		return op->kind == OP_INSTALL ? ERR(EINVAL) : 0;
 	}
 	return 0;
 }
 
 static long early_error(const struct call *c)
 {
-	if (c->op->mut == M_URING_FLAGS)
-		return ERR(EINVAL);
-	if (c->op->mut == M_CMD)
-		return ERR(ENOTTY);
-	if (c->op->kind != OP_INFO && !is_owner(c->op->ctx))
-		return ERR(EXDEV);
-	return size_error(c);
-}
-
-/* struct want - what an operation must give */
-struct want {
-	long ret;
-	uint64_t freed, kept;
-	uint32_t nr_mapped, map_error;
-};
-
-static void map_views(const struct op *op, struct want *w)
-{
-	int prot = PROT_READ | PROT_WRITE;
-	unsigned int i;
-
-	w->nr_mapped = op->nr;
-	for (i = 0; i < op->nr; i++) {
-		const struct range *r = &op->r[i];
-
-		if (op->mut == M_ADDR_BAD && i + 1 == op->nr) {
-			w->nr_mapped = i;
-			w->map_error = ENOMEM;
-			return;
-		}
-		if (op->kind == OP_PROTECT)
-			prot = r->prot == WXPOOL_PROT_X ? PROT_READ | PROT_EXEC :
-							  PROT_READ;
-		if (r->slot != NO_SLOT)
-			space_map(r->slot, r->len, op->ctx, r->at, prot);
-	}
-}
-
-static long want_vec(const struct op *op, struct want *w)
-{
-	struct op big = *op;
+	const struct op *op = c->op;
 	long err;
 
-	if (op->kind == OP_INSTALL)
-		model_reap(op->ctx);
-	err = form_error(op);
+	if (op->mut == M_URING_FLAGS)
+		return ERR(EINVAL);
+	if (op->mut == M_CMD)
+		return ERR(ENOTTY);
+	err = size_error(c);
 	if (err)
 		return err;
-	if (op->mut == M_LEN_BIG)
-		big.r[op->nr - 1].len = SPACE / 2 / PAGE;
-	if (op->kind == OP_INSTALL)
-		return model_install(op);
-	if (op->kind == OP_PROTECT) {
-		err = model_protect(&big);
-	} else {
-		model_reap(op->ctx);
-		err = model_alloc(&big);
-	}
-	if (!err)
-		map_views(op, w);
-	return err;
+	if (make_id(op) && make_id(op) != W->ctx[op->ctx].id)
+		return ERR(ESTALE);
+	if (op->kind == OP_INFO)
+		return 0;
+	if (W->ctx[op->ctx].mode != O_RDWR)
+		return ERR(EBADF);
+	if (!is_owner(op->ctx))
+		return ERR(EXDEV);
+	return 0;
 }
 
-static long want_ret(const struct call *c, struct want *w)
-{
-	const struct op *op = c->op;
-	long err = early_error(c);
+#define ALL_BLOCKS	(~0u)
 
-	if (err)
-		return err;
+/* But for want of room */
+static long model_error(const struct op *op)
+{
 	switch (op->kind) {
-	case OP_INFO:
-		return 0;
-	case OP_FREEZE:
-		err = form_error(op);
-		if (!err)
-			W->ctx[op->ctx].frozen = 1;
-		return err;
+	case OP_ALLOC:
+		return model_alloc_error(op);
+	case OP_PROTECT:
+		return model_protect_error(op);
+	case OP_INSTALL:
+		return model_install_error(op, ALL_BLOCKS);
 	case OP_FREE:
-		err = form_error(op);
-		if (err)
-			return err;
-		model_reap(op->ctx);
-		return model_free(op, &w->freed, &w->kept);
+		return model_free_error(op);
 	}
-	return want_vec(op, w);
+	return 0;
+}
+
+static void judge(const struct op *op, struct room *room)
+{
+	uint64_t pages = 0;
+	unsigned int i;
+
+	for (i = 0; op->kind == OP_ALLOC && i < op->nr; i++)
+		pages += op->r[i].len;
+	if (op->kind == OP_INSTALL)
+		pages = model_install_pages(op);
+	if (op->kind == OP_ALLOC || op->kind == OP_INSTALL)
+		info_judge(op->ctx, pages, room);
+}
+
+/* Those of an INSTALL that was done */
+static unsigned int blocks_made(const struct op *op)
+{
+	unsigned int i, blocks = 0;
+
+	if (!(op->flags & WXPOOL_INSTALL_BLOCKS))
+		return 0;
+	for (i = 0; i < NR_PAGES / BLOCK_PAGES; i++)
+		if (info_block(op->ctx, i))
+			blocks |= 1u << i;
+	return blocks;
+}
+
+/*
+ * An ALLOC looks first whether there is room; an INSTALL of some pages does, and
+ * one that needs a buffer.
+ */
+static bool room_first(const struct op *op, long form)
+{
+	if (op->kind == OP_ALLOC)
+		return !form;
+	return op->kind == OP_INSTALL && op->mut != M_POOL_0 && op->mut != M_FLAGS;
+}
+
+/*
+ * What it must return, given that it may have returned @got: @form is what is wrong
+ * with its arguments, @want with what they ask for.
+ */
+static long settle_ret(const struct op *op, const struct room *room, long form,
+		       long want, long got)
+{
+	if (room->may && got == ERR(ENOSPC) && room_first(op, form))
+		return got;
+	if (form)
+		return form;
+	if (room->must && (!want || op->kind == OP_ALLOC))
+		return ERR(ENOSPC);
+	/* Without a block, what is in its way is not. */
+	if (op->kind == OP_INSTALL && !got)
+		return model_install_error(op, blocks_made(op));
+	return want;
+}
+
+static void model_done(const struct op *op, struct wxpool_free *out)
+{
+	switch (op->kind) {
+	case OP_ALLOC:
+		model_alloc(op);
+		break;
+	case OP_PROTECT:
+		model_protect(op);
+		break;
+	case OP_INSTALL:
+		model_install(op, blocks_made(op));
+		break;
+	case OP_FREE:
+		model_free(op, out);
+		out->pages_freed += info_settle_emptied(op->ctx);
+		break;
+	case OP_FREEZE:
+		W->ctx[op->ctx].frozen = 1;
+		break;
+	}
 }
 
 /* ---- what it did return */
 
-static void check_vec(const struct call *c, const struct want *w)
-{
-	const struct wxpool_vec *v = c->arg;
-
-	if (v->nr_mapped != w->nr_mapped)
-		miss(MISS_OUT, 0, w->nr_mapped, v->nr_mapped, "nr_mapped");
-	if (v->map_error != w->map_error)
-		miss(MISS_OUT, 0, w->map_error, v->map_error, "map_error");
-}
-
-static void check_free(const struct call *c, const struct want *w)
+static void check_free(const struct call *c, const struct wxpool_free *want)
 {
 	const struct wxpool_free *f = c->arg;
 
-	if (f->nr_freed != w->freed)
-		miss(MISS_OUT, 0, w->freed, f->nr_freed, "nr_freed");
-	if (f->nr_kept != w->kept)
-		miss(MISS_OUT, 0, w->kept, f->nr_kept, "nr_kept");
+	if (f->pages_freed != want->pages_freed)
+		miss(MISS_OUT, 0, want->pages_freed, f->pages_freed, "output pages_freed");
+	if (f->pages_kept != want->pages_kept)
+		miss(MISS_OUT, 0, want->pages_kept, f->pages_kept, "output pages_kept");
+	if (f->lines_kept != want->lines_kept)
+		miss(MISS_OUT, 0, want->lines_kept, f->lines_kept, "output lines_kept");
 }
 
-static void check_info(const struct call *c)
+static void check_results(const struct call *c, long ret,
+			  const struct wxpool_free *freed)
 {
-	const struct wxpool_info *i = c->arg;
+	size_t same = ret || !c->results ? c->size : c->results;
 
-	if (i->abi_version != WXPOOL_ABI_VERSION || i->space != SPACE ||
-	    i->page_size != PAGE || i->line_size != LINE || i->features ||
-	    i->max_ranges != WXPOOL_MAX_RANGES)
-		miss(MISS_OUT, 0, 0, 0, "what INFO says");
-	if (i->context_limit != (uint64_t)W->ctx_limit * PAGE)
-		miss(MISS_OUT, 0, W->ctx_limit, i->context_limit / PAGE,
-		     "the context's limit");
-}
-
-static void check_results(const struct call *c, const struct want *w)
-{
 	if (c->op->mut >= M_ARG_NULL && c->op->mut <= M_ARG_CUT)
 		return;
-	if (w->ret || !c->results) {
-		if (memcmp(c->arg, &c->before, c->size))
-			miss(MISS_OUT, 0, 0, 0, "a structure that was changed");
+	if (memcmp(c->arg, &c->before, same))
+		miss(MISS_OUT, 0, 0, 0, "a structure that was changed");
+	if (ret || !c->results)
 		return;
-	}
 	if (c->op->kind == OP_INFO)
-		check_info(c);
-	else if (c->op->kind == OP_FREE)
-		check_free(c, w);
+		info_compare(c->op->ctx, c->op->pool, c->arg);
 	else
-		check_vec(c, w);
+		check_free(c, freed);
 }
 
 /* Does the kernel, as far as we know, still let go of one of these pages? */
 static bool may_be_busy(const struct op *op)
 {
-	unsigned int i, top;
+	struct mregion *r;
+	unsigned int i;
 	uint32_t k;
 
-	if (op->kind != OP_PROTECT || W->blind)
+	if (op->kind != OP_PROTECT)
 		return false;
-	if (W->shared)
-		return true;
 	for (i = 0; i < op->nr; i++)
 		for (k = 0; k < op->r[i].len && op->r[i].at + k < NR_PAGES; k++) {
-			top = W->ctx[op->ctx].top[op->r[i].at + k];
-			if (top && region_page(&W->region[top], op->r[i].at + k)->lazy)
+			r = model_region(op->ctx, op->r[i].at + k);
+			if (r && region_page(r, op->r[i].at + k)->lazy)
 				return true;
 		}
 	return false;
@@ -529,35 +666,80 @@ static long call_patiently(struct call *c, long want)
 
 static void probe_ranges(const struct op *op)
 {
-	unsigned int i, n = op->kind == OP_INSTALL ? PAGE_LINES : 1;
+	unsigned int i, next, n = op->kind == OP_INSTALL ? PAGE_LINES : 1;
 	uint64_t rnd = op->rnd;
+	uint32_t len;
 
-	for (i = 0; i < op->nr; i++) {
+	for (i = 0; i < op->nr && op->kind != OP_FREE; i = next) {
 		uint32_t first = op->r[i].at / n, last;
 
+		next = run_end(op, i, &len);
 		if (op->kind == OP_INSTALL)
-			last = (op->r[i].at + nr_lines_of(op->r[i].len) - 1) / n;
+			last = (op->r[i].at + nr_lines_of(len) - 1) / n;
 		else
-			last = first + op->r[i].len - 1;
+			last = first + len - 1;
 		probe_page(op->ctx, first, splitmix(&rnd));
 		if (last != first)
 			probe_page(op->ctx, last, splitmix(&rnd));
 	}
 }
 
+/* An operation on a context that is ours */
+static long do_owned(struct call *c)
+{
+	const struct op *op = c->op;
+	struct wxpool_free freed = { 0 };
+	long form = form_error(op), want = form, ret;
+	struct op big = *op;
+	struct room room = { 0 };
+
+	if (op->mut == M_LEN_BIG)
+		big.r[op->nr - 1].len = SPACE / 2 / PAGE;
+	info_before(op);
+	if (!form) {
+		want = model_error(&big);
+		judge(&big, &room);
+	} else {
+		judge(op, &room);
+	}
+	ret = call_patiently(c, want);
+	want = settle_ret(op, &room, form, want, ret);
+	if (!want && !ret)
+		model_done(op, &freed);
+	if (op->kind == OP_ALLOC || op->kind == OP_INSTALL)
+		W->ctx[op->ctx].warm |= 1u << (2 * (op->kind == OP_INSTALL) + !ret);
+	expect_ret(op, want, ret);
+	check_results(c, want, &freed);
+	info_after(op, ret);
+	if (ret == ERR(ENOSPC))
+		info_check_failed(op->ctx, &room);
+	return ret;
+}
+
+static long do_any(struct call *c, long want)
+{
+	long ret = call_once(c);
+
+	expect_ret(c->op, want, ret);
+	check_results(c, want, NULL);
+	return ret;
+}
+
 long device_do(const struct op *op)
 {
 	static __thread struct call call;
-	struct want w = { 0 };
-	long ret;
+	long early, ret;
 
 	call_init(&call, op);
 	make_arg(&call);
-	w.ret = want_ret(&call, &w);
-	ret = call_patiently(&call, w.ret);
-	expect_ret(op, w.ret, ret);
-	check_results(&call, &w);
-	if (probe_due(op))
+	early = early_error(&call);
+	if (early || op->kind == OP_INFO)
+		ret = do_any(&call, early);
+	else
+		ret = do_owned(&call);
+	if (probe_due(op)) {
+		info_check(op->ctx, op->kind == OP_FREE ? op->r[0].at : op->pool);
 		probe_ranges(op);
+	}
 	return ret;
 }

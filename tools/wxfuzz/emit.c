@@ -6,6 +6,8 @@
  * Processes other than the first are forks of the program that go through the
  * same steps and do those that are theirs.
  */
+#include <fcntl.h>
+
 #include "wxfuzz.h"
 
 static const char head[] =
@@ -16,6 +18,8 @@ static const char head[] =
 "#include <sys/syscall.h>\n#include <sys/uio.h>\n#include <sys/wait.h>\n"
 "#include <unistd.h>\n"
 "#include <linux/io_uring.h>\n#include <linux/wxpool.h>\n\n"
+"/* Not all are used by each program */\n"
+"#pragma GCC diagnostic ignored \"-Wunused-function\"\n\n"
 "static sigjmp_buf jmp;\n\n"
 "static void on_signal(int sig)\n{\n\tsiglongjmp(jmp, sig);\n}\n\n"
 "/* The signal that a statement raises, or 0 */\n"
@@ -40,13 +44,14 @@ static const char line_fn[] =
 "#else\n"
 "\tout[0] = 0xb8;\n\tmemcpy(out + 1, &stamp, 4);\n\tout[5] = 0xc3;\n"
 "#endif\n}\n\n"
-"/* Bytes of lines, at the end of memory that can be read, but for @cut bytes */\n"
-"static void *source(uint32_t stamp, uint32_t len, uint32_t cut)\n{\n"
+"/* Bytes of lines, from the @from'th on, at the end of memory that can be read, but\n"
+" * for @cut bytes */\n"
+"static void *source(uint32_t stamp, uint32_t from, uint32_t len, uint32_t cut)\n{\n"
 "\tchar *p = mmap(NULL, 1 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);\n"
 "\tchar *end = p + (1 << 19);\n\tunsigned char bytes[64];\n\tuint32_t i;\n\n"
 "\tfor (i = 0; i < len - cut; i++) {\n"
-"\t\tif (i % 64 == 0)\n\t\t\tline(stamp + i / 64, bytes);\n"
-"\t\t(end - (len - cut))[i] = bytes[i % 64];\n\t}\n"
+"\t\tline(stamp + (from + i) / 64, bytes);\n"
+"\t\t(end - (len - cut))[i] = bytes[(from + i) % 64];\n\t}\n"
 "\tmprotect(end, 4096, PROT_NONE);\n"
 "\treturn end - (len - cut);\n}\n\n"
 "static void *copy_of(const void *from, size_t len, size_t cut, int prot)\n{\n"
@@ -79,7 +84,7 @@ static const char ring_fn[] =
 "\treturn res;\n}\n\n";
 
 static const char procs_fn[] =
-"static volatile int *turn;\nstatic int me, sock[4][2], child[4];\n\n"
+"static volatile int *turn;\nstatic int me, sock[8][2], child[8];\n\n"
 "/* Step @n is process @p's; all others wait until it is done. */\n"
 "#define STEP(n, p) \\\n\tfor (wait_turn(n); *turn == (n) && me == (p); ++*turn)\n\n"
 "static void wait_turn(int n)\n{\n\twhile (*turn < n)\n\t\tusleep(100);\n}\n\n"
@@ -103,15 +108,11 @@ static const char procs_fn[] =
 "\tint pid = me ? (int)syscall(SYS_clone, 0x8000 | SIGCHLD, 0, 0, 0, 0) : fork();\n\n"
 "\tif (pid)\n\t\tchild[n] = pid;\n\telse\n\t\tme = n;\n}\n\n";
 
-static const char stat_fn[] =
-"static long stat_of(int fd, const char *name)\n{\n"
-"\tchar path[64], text[128];\n\tlong val = -1;\n\tFILE *f;\n\n"
-"\tsnprintf(path, sizeof(path), \"/proc/self/fdinfo/%d\", fd);\n"
-"\tf = fopen(path, \"r\");\n"
-"\twhile (fgets(text, sizeof(text), f))\n"
-"\t\tif (!strncmp(text, name, strlen(name)))\n"
-"\t\t\tval = atol(text + strlen(name));\n"
-"\tfclose(f);\n\treturn val;\n}\n\n";
+static const char info_fn[] =
+"static struct wxpool_info info_of(int fd, uint32_t pool)\n{\n"
+"\tstruct wxpool_info i = { .size = sizeof(i), .pool = pool };\n\n"
+"\tif (ioctl(fd, WXPOOL_IOC_INFO, &i))\n\t\tperror(\"WXPOOL_IOC_INFO\");\n"
+"\treturn i;\n}\n\n";
 
 static bool needs_procs(const struct world *w)
 {
@@ -149,29 +150,79 @@ static const char *cmd_name(unsigned int kind)
 	return names[kind];
 }
 
-static void emit_range(FILE *f, const struct world *w, const struct op *op,
-		       unsigned int i)
+static struct vrange range_of(const struct world *w, const struct op *op, unsigned int i)
 {
 	const struct range *from = &op->r[i];
-	bool lines = op->kind == OP_INSTALL, last = i + 1 == op->nr;
-	struct wxpool_range r = {
+	bool lines = op->kind == OP_INSTALL;
+	struct vrange r = {
 		.offset = (uint64_t)w->page_base * PAGE +
 			  (uint64_t)from->at * (lines ? LINE : PAGE),
 		.length = (uint64_t)from->len * (lines ? 1 : PAGE),
-		.addr = from->slot == NO_SLOT ? 0 : addr_of(w, from->slot),
 		.prot = from->prot,
 	};
 
-	if (last)
-		device_spoil(op, &r);
-	fprintf(f, "\t\t\t{ .offset = %#llx, .length = %#llx, .prot = %u, .__reserved = %u,\n",
-		(unsigned long long)r.offset, (unsigned long long)r.length, r.prot,
-		r.__reserved);
-	if (lines && !(last && op->mut == M_SRC_NULL))
-		fprintf(f, "\t\t\t  .addr = (uintptr_t)source(%#x, %u, %u) },\n",
-			from->stamp, from->len, last && op->mut == M_SRC_CUT);
+	if (from->cont) {
+		r.offset = r.prot = 0;
+		r.flags = WXPOOL_RANGE_CONT;
+	}
+	device_spoil(op, i, &r);
+	return r;
+}
+
+static void emit_source(FILE *f, const struct op *op, unsigned int i)
+{
+	const struct range *r = &op->r[i], *head;
+	bool last = i + 1 == op->nr;
+	uint32_t from = 0;
+
+	for (head = r; head->cont; head--)
+		from += head[-1].len;
+	if (last && op->mut == M_SRC_NULL)
+		fprintf(f, "\t\t\t  .source = 0,");
 	else
-		fprintf(f, "\t\t\t  .addr = %#llx },\n", (unsigned long long)r.addr);
+		fprintf(f, "\t\t\t  .source = (uintptr_t)source(%#x, %u, %u, %u),",
+			head->stamp, from, r->len, last && op->mut == M_SRC_CUT);
+}
+
+static void emit_range(FILE *f, const struct world *w, const struct op *op,
+		       unsigned int i)
+{
+	struct vrange r = range_of(w, op, i);
+
+	fprintf(f, "\t\t\t{ .offset = %#llx, .length = %#llx,",
+		(unsigned long long)r.offset, (unsigned long long)r.length);
+	switch (op->kind) {
+	case OP_PROTECT:
+		fprintf(f, "\n\t\t\t  .prot = %u, .__reserved = %u,", r.prot, r.reserved);
+		break;
+	case OP_INSTALL:
+		fputc('\n', f);
+		emit_source(f, op, i);
+		fprintf(f, "\n\t\t\t  .prot = %u, .flags = %u,", r.prot, r.flags);
+		break;
+	}
+	fprintf(f, " },\n");
+}
+
+static void emit_vector(FILE *f, const struct world *w, const struct op *op)
+{
+	static const char *const types[] = {
+		[OP_ALLOC] = "struct wxpool_alloc_range",
+		[OP_PROTECT] = "struct wxpool_protect_range",
+		[OP_INSTALL] = "struct wxpool_install_range", [OP_FREE] = "uint32_t",
+	};
+	unsigned int i;
+
+	fprintf(f, "\t\t%s r[] = {\n", types[op->kind]);
+	for (i = 0; i < op->nr; i++) {
+		if (op->kind != OP_FREE)
+			emit_range(f, w, op, i);
+		else if (op->mut == M_POOL_0 && i + 1 == op->nr)
+			fprintf(f, "\t\t\t0,\n");
+		else
+			fprintf(f, "\t\t\t%u,\n", w->pool_base + op->r[i].at);
+	}
+	fprintf(f, "\t\t};\n");
 }
 
 static const char *size_text(const struct op *op)
@@ -195,34 +246,48 @@ static const char *arg_text(const struct op *op)
 	return "&a";
 }
 
+static bool has_vector(const struct op *op)
+{
+	return op->nr && op->mut != M_VEC_NULL;
+}
+
 static void emit_vec_fields(FILE *f, const struct world *w, const struct op *op)
 {
-	unsigned int nr = op->mut == M_NR_0 ? 0 : op->mut == M_NR_MANY ? 1025 : op->nr;
-	unsigned int flags = op->flags;
+	bool pools = op->kind == OP_FREE;
 
-	if (op->mut == M_FLAGS)
-		flags |= op->kind == OP_INSTALL ? 2 : 1;
-	fprintf(f, "\t\t\t.pool = %u, .nr_ranges = %u, .flags = %u,\n",
-		op->mut == M_POOL_0 ? 0 : w->pool_base + op->pool, nr, flags);
-	if (op->mut == M_VEC_NULL)
-		return;
-	fprintf(f, "\t\t\t.ranges = (uintptr_t)%s,\n", op->mut == M_VEC_CUT ?
-		"copy_of(r, sizeof(r), 8, 3)" : "r");
+	if (!pools)
+		fprintf(f, "\t\t\t.pool = %u,\n",
+			op->mut == M_POOL_0 ? 0 : w->pool_base + op->pool);
+	fprintf(f, "\t\t\t.flags = %u, .nr_%s = %u,\n", device_flags(op),
+		pools ? "pools" : "ranges", device_nr(op));
+	if (has_vector(op))
+		fprintf(f, "\t\t\t.%s = (uintptr_t)%s,\n", pools ? "pools" : "ranges",
+			op->mut == M_VEC_CUT ?
+			"copy_of(r, sizeof(r), sizeof(r[0]) / 2, 3)" : "r");
+	else if (op->mut == M_ALL_POOLS)
+		fprintf(f, "\t\t\t.pools = (uintptr_t)\"pools\",\n");
+	if (pools)
+		fprintf(f, "\t\t\t.__reserved = %u,\n", op->mut == M_RESERVED);
 }
 
 static void emit_fields(FILE *f, const struct world *w, const struct op *op)
 {
+	unsigned int ctx = op->id == ID_OTHER ? (op->ctx + 1) % NR_CTX : op->ctx;
+
+	if (op->id == ID_RIGHT || op->id == ID_OTHER)
+		fprintf(f, "\t\t\t.context = info_of(%u, 0).context,\n", FD_CTX + ctx);
+	else if (op->id == ID_WRONG)
+		fprintf(f, "\t\t\t.context = info_of(%u, 0).context + 1000000,\n",
+			FD_CTX + ctx);
 	switch (op->kind) {
-	case OP_ALLOC: case OP_PROTECT: case OP_INSTALL:
+	case OP_INFO:
+		fprintf(f, "\t\t\t.pool = %u,\n", w->pool_base + op->pool);
+		break;
+	case OP_ALLOC: case OP_PROTECT: case OP_INSTALL: case OP_FREE:
 		emit_vec_fields(f, w, op);
 		break;
-	case OP_FREE:
-		fprintf(f, "\t\t\t.pool = %u, .flags = %u, .__reserved = %u,\n",
-			op->mut == M_POOL_0 ? 0 : w->pool_base + op->pool,
-			op->mut == M_FLAGS, op->mut == M_RESERVED);
-		break;
 	case OP_FREEZE:
-		fprintf(f, "\t\t\t.flags = %u,\n", op->mut == M_FLAGS);
+		fprintf(f, "\t\t\t.flags = %u,\n", device_flags(op));
 		break;
 	}
 }
@@ -244,26 +309,21 @@ static void emit_call(FILE *f, const struct op *op, long want)
 static void emit_device(FILE *f, const struct world *w, unsigned int n)
 {
 	static const char *const types[] = {
-		[OP_INFO] = "info", [OP_ALLOC] = "vec", [OP_PROTECT] = "vec",
-		[OP_FREE] = "free", [OP_INSTALL] = "vec", [OP_FREEZE] = "freeze",
+		[OP_INFO] = "info", [OP_ALLOC] = "alloc", [OP_PROTECT] = "protect",
+		[OP_FREE] = "free", [OP_INSTALL] = "install", [OP_FREEZE] = "freeze",
 	};
 	const struct op *op = &w->log[n];
 	const struct miss *m = &w->miss;
-	unsigned int i;
 
-	if (op->nr && op->mut != M_VEC_NULL) {
-		fprintf(f, "\t\tstruct wxpool_range r[] = {\n");
-		for (i = 0; i < op->nr; i++)
-			emit_range(f, w, op, i);
-		fprintf(f, "\t\t};\n");
-	}
+	if (has_vector(op))
+		emit_vector(f, w, op);
 	fprintf(f, "\t\tstruct { struct wxpool_%s s; uint64_t tail; } a = { .s = {\n"
 		"\t\t\t.size = %s,\n", types[op->kind], size_text(op));
 	emit_fields(f, w, op);
 	fprintf(f, "\t\t}, .tail = %d };\n", op->mut == M_TAIL_BAD);
 	emit_call(f, op, w->ret[n]);
-	if (n + 1 == w->nr_ops && m->kind == MISS_OUT && strchr(m->what, '_'))
-		fprintf(f, "\t\tCHECK(%ld, a.s.%s);\n", m->want, m->what);
+	if (n + 1 == w->nr_ops && m->kind == MISS_OUT && !strncmp(m->what, "output ", 7))
+		fprintf(f, "\t\tCHECK(%ld, a.s.%s);\n", m->want, m->what + 7);
 }
 
 static void emit_view(FILE *f, const struct world *w, unsigned int n)
@@ -275,7 +335,9 @@ static void emit_view(FILE *f, const struct world *w, unsigned int n)
 
 	switch (op->kind) {
 	case OP_OPEN:
-		fprintf(f, "\t\tdup2(open(\"/dev/wxpool\", O_RDWR), %u);\n",
+		fprintf(f, "\t\tdup2(open(\"/dev/wxpool\", %s), %u);\n",
+			view_open_mode(op) == O_RDWR ? "O_RDWR" :
+			view_open_mode(op) == O_RDONLY ? "O_RDONLY" : "O_WRONLY",
 			FD_CTX + op->ctx);
 		break;
 	case OP_CLOSE:
@@ -308,6 +370,14 @@ static void emit_view(FILE *f, const struct world *w, unsigned int n)
 			op->c * PAGE, 3 | (op->flags == 2 ? 4 : 0),
 			(unsigned long long)addr_of(w, op->b));
 		break;
+	case OP_POISON:
+		fprintf(f, "\t\tmadvise((void *)%#llx, %u, MADV_HWPOISON);\n", at, PAGE);
+		break;
+	case OP_MLOCK:
+		fprintf(f, "\t\tCHECK(%ld, RET(%s((void *)%#llx, %u%s)));\n", want,
+			op->flags == 0 ? "mlock" : op->flags == 1 ? "mlock2" : "munlock",
+			at, op->b * PAGE, op->flags == 1 ? ", MLOCK_ONFAULT" : "");
+		break;
 	default:
 		fprintf(f, "\t\tCHECK(%ld, RET(madvise((void *)%#llx, %u, %d)));\n",
 			want, at, op->b * PAGE, view_advice(op));
@@ -322,14 +392,14 @@ static void emit_touch(FILE *f, const struct world *w, unsigned int n)
 
 	switch (op->kind) {
 	case OP_STORE:
-		fprintf(f, "\t\tTRY(memcpy((void *)%#llx, source(%#x, %u, 0), %u));\n",
+		fprintf(f, "\t\tTRY(memcpy((void *)%#llx, source(%#x, 0, %u, 0), %u));\n",
 			at + op->b * LINE, op->c, op->flags * LINE, op->flags * LINE);
 		break;
 	case OP_KWRITE: case OP_KREAD:
 		fprintf(f, "\t\tint fd = open(\"/proc/self/mem\", O_RDWR);\n\n"
 			"\t\t/* or as method %u: see %s */\n", op->flags, "pins.c");
 		if (op->kind == OP_KWRITE)
-			fprintf(f, "\t\tif (pwrite(fd, source(%#x, 64, 0), 64, %#llx)) { }\n",
+			fprintf(f, "\t\tif (pwrite(fd, source(%#x, 0, 64, 0), 64, %#llx)) { }\n",
 				op->c, at + op->b * LINE);
 		fprintf(f, "\t\tclose(fd);\n");
 		break;
@@ -387,7 +457,8 @@ static void emit_op(FILE *f, const struct world *w, unsigned int n)
 
 	switch (op->kind) {
 	case OP_OPEN: case OP_CLOSE: case OP_MMAP: case OP_BADMAP: case OP_MUNMAP:
-	case OP_MPROTECT: case OP_MREMAP: case OP_MADVISE:
+	case OP_MPROTECT: case OP_MREMAP: case OP_MADVISE: case OP_MLOCK:
+	case OP_POISON:
 		emit_view(f, w, n);
 		break;
 	case OP_STORE: case OP_KWRITE: case OP_KREAD: case OP_DIRECT: case OP_PIN:
@@ -408,8 +479,9 @@ static void emit_op(FILE *f, const struct world *w, unsigned int n)
 	}
 }
 
-static void emit_miss(FILE *f, const struct miss *m)
+static void emit_miss(FILE *f, const struct world *w)
 {
+	const struct miss *m = &w->miss;
 	unsigned long long at = m->addr;
 
 	fprintf(f, "\t\t/* %s */\n", m->what);
@@ -433,8 +505,11 @@ static void emit_miss(FILE *f, const struct miss *m)
 				m->want, at);
 		break;
 	case MISS_STAT:
-		fprintf(f, "\t\tCHECK(%ld, stat_of(%llu, \"%s\"));\n", m->want,
-			FD_CTX + at, m->what + strlen("fdinfo: "));
+		if (!strncmp(m->what, "info ", 5))
+			fprintf(f, "\t\tCHECK(%ld, info_of(%llu, %u).%s);\n", m->want,
+				FD_CTX + at % NR_CTX,
+				w->pool_base + (unsigned int)(at / NR_CTX),
+				m->what + 5);
 		break;
 	}
 }
@@ -447,7 +522,7 @@ static void emit_start(FILE *f, bool procs)
 		"\tfor (i = 0; i < 4; i++)\n\t\tsignal(sigs[i], on_signal);\n");
 	if (procs)
 		fprintf(f, "\tturn = mmap(NULL, 4096, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0);\n"
-			"\tfor (i = 0; i < 4; i++)\n"
+			"\tfor (i = 0; i < 8; i++)\n"
 			"\t\tif (socketpair(AF_UNIX, SOCK_DGRAM, 0, sock[i]))\n"
 			"\t\t\treturn 2;\n"
 			"\tstart(1);\n");
@@ -456,13 +531,12 @@ static void emit_start(FILE *f, bool procs)
 static void emit_head(FILE *f, const struct world *w, bool procs)
 {
 	fprintf(f, "/*\n * %s: expected %ld, got %ld\n"
-		" * max_pages_per_context %u, max_pages_per_user %u\n */\n%s%s",
-		w->miss.what, w->miss.want, w->miss.got, w->ctx_limit, w->user_limit,
-		head, line_fn);
+		" * max_bytes_per_context %llu, max_bytes_per_user %llu\n */\n%s%s%s",
+		w->miss.what, w->miss.want, w->miss.got,
+		(unsigned long long)w->ctx_limit, (unsigned long long)w->user_limit,
+		head, line_fn, info_fn);
 	if (needs_ring(w))
 		fputs(ring_fn, f);
-	if (w->miss.kind == MISS_STAT)
-		fputs(stat_fn, f);
 	if (procs)
 		fputs(procs_fn, f);
 	fprintf(f, "static int pin[%u][2];\n\n", NR_PINS);
@@ -490,7 +564,7 @@ void emit_reproducer(FILE *f, const struct world *w)
 		fprintf(f, "\tSTEP(%u, %u) {\n", step, w->miss.proc);
 	else
 		fprintf(f, "\t{\n");
-	emit_miss(f, &w->miss);
+	emit_miss(f, w);
 	fprintf(f, "\t}\n\t(void)pin;\n\tputs(\"nothing went wrong\");\n\treturn 0;\n}\n");
 }
 
@@ -509,13 +583,13 @@ void emit_sample(void)
 			*op = (struct op){
 				.kind = kind, .mut = mut, .pool = 1, .a = 1, .b = 1,
 				.c = 1, .flags = 1, .uring = mut & 1,
-				.nr = kind >= OP_ALLOC && kind <= OP_PROTECT ? 2 :
-				      kind == OP_INSTALL,
-				.r = { { 1, 1, 0, 1, 1 }, { 2, 1, 0, NO_SLOT, 1 } },
+				.id = mut % NR_IDS,
+				.nr = kind >= OP_ALLOC && kind <= OP_INSTALL ? 2 : 0,
+				.r = { { 1, 1, 0, 0, 1 }, { 2, 1, 0, mut & 1, 1 } },
 			};
 			w.nr_ops++;
 		}
 	w.miss.kind = MISS_STAT;
-	strcpy(w.miss.what, "fdinfo: wxpool-pools:");
+	strcpy(w.miss.what, "info pools");
 	emit_reproducer(stdout, &w);
 }

@@ -82,14 +82,16 @@ static int after_exec(const char *arg)
 {
 	struct wxpool_freeze freeze = { .size = sizeof(freeze) };
 	int fd = atoi(arg);
+	bool both;
 
 	if (fd < 0)
 		return 0;
-	if (ioctl(fd, WXPOOL_IOC_FREEZE, &freeze) == 0 || errno != EXDEV)
+	both = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+	if (ioctl(fd, WXPOOL_IOC_FREEZE, &freeze) == 0 || errno != (both ? EXDEV : EBADF))
 		return 1;
 	if (mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED)
 		return 1;
-	return errno == EXDEV ? 0 : 1;
+	return errno != (both ? EXDEV : EACCES);
 }
 
 static void parse(int argc, char **argv)
@@ -153,29 +155,31 @@ static int write_param(const char *name, unsigned long val)
 
 static void set_limits(const struct world *w)
 {
-	if (write_param("max_pages_per_context", w->ctx_limit) < 0 ||
-	    write_param("max_pages_per_user", w->user_limit) < 0)
+	if (write_param("max_bytes_per_context", w->ctx_limit) < 0 ||
+	    write_param("max_bytes_per_user", w->user_limit) < 0)
 		die("cannot set the limits; run as root, after modprobe wxpool");
 }
 
 /* A run of one thread, with limits that are met now and then, or all the time */
 static void setup(struct world *w, uint64_t rng)
 {
-	static const uint16_t ctx[] = { 48, 600, 1100, 1100 };
-	static const uint16_t user[] = { 1400, 1400, 700, 70 };
+	/* In pages */
+	static const uint16_t ctx[] = { 64, 580, 1060, 1200 };
+	static const uint16_t user[] = { 1600, 1100, 600, 90 };
 
 	w->seed = rng;
 	w->shared = w->blind = 0;
+	w->block_prot = 0;
 	/* Also where offsets end, and numbers of pools */
 	w->page_base = splitmix(&rng) % 4 ? 0 : SPACE / PAGE - NR_PAGES;
 	w->pool_base = splitmix(&rng) % 4 ? 0 : UINT32_MAX - NR_POOLS;
 	w->arena = ARENA;
-	w->ctx_limit = ctx[splitmix(&rng) % 4];
-	w->user_limit = user[splitmix(&rng) % 4];
+	w->ctx_limit = (uint64_t)ctx[splitmix(&rng) % 4] * PAGE;
+	w->user_limit = (uint64_t)user[splitmix(&rng) % 4] * PAGE;
 	/* A request to a ring may keep a closed context for a moment. */
 	w->uring = splitmix(&rng) % 4 != 0;
 	if (w->uring)
-		w->user_limit = 4000;
+		w->user_limit = 5000 * PAGE;
 }
 
 static struct world *new_worlds(void)
@@ -252,6 +256,13 @@ static struct world *run_child(struct world *w)
 	for (i = 0; i < nr; i++)
 		if (w[i].miss.kind)
 			return &w[i];
+	/* Perhaps as the contexts went */
+	if (!w->replay && kernel_complains()) {
+		w->miss.kind = MISS_KERNEL;
+		w->miss.step = w->step;
+		strcpy(w->miss.what, KERNEL_COMPLAINS);
+		return w;
+	}
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return NULL;
 	w->miss.kind = MISS_CRASH;
@@ -343,6 +354,27 @@ static uint64_t count_all(const struct world *worlds)
 	return sum;
 }
 
+static const char *const event_names[NR_EVENTS] = {
+	"blocks made", "blocks refused", "blocks idle", "idle ones used",
+	"idle ones dropped", "idle ones gone otherwise", "pools kept",
+	"pools revoked", "kept pools passed on", "kept pools gone", "pages hidden",
+	"hidden pages shown", "kept lines in the way", "execute-only lines run",
+	"execute-only lines not read", "ranges gathered", "contexts empty again",
+};
+
+/* What is rarer than an operation's outcome; 0 says that nothing tried it. */
+static void print_events(const struct world *worlds)
+{
+	uint64_t sum;
+	unsigned int e, i;
+
+	for (e = 0; e < NR_EVENTS; e++) {
+		for (sum = 0, i = 0; i < NR_THREADS; i++)
+			sum += worlds[i].events[e];
+		printf("# %s %llu\n", event_names[e], (unsigned long long)sum);
+	}
+}
+
 static void print_counts(const struct world *worlds)
 {
 	unsigned int i, e;
@@ -405,12 +437,14 @@ int main(int argc, char **argv)
 	if (access("/dev/wxpool", R_OK | W_OK))
 		die("no /dev/wxpool: modprobe wxpool first");
 	content_init();
+	kernel_complains();
 	worlds = new_worlds();
 	printf("TAP version 13\n1..1\n# seed %llu\n", (unsigned long long)opt.seed);
 	fflush(stdout);
 	bad = fuzz(worlds);
 	done = count_all(worlds);
 	print_counts(worlds);
+	print_events(worlds);
 	if (bad)
 		report(bad);
 	printf("%s 1 %llu operations, seed %llu\n", bad ? "not ok" : "ok",

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * wxfuzz: what the operations of the device do to regions, pages and lines
+ * wxfuzz: what the operations of the device do to pools, regions and pages
  *
- * Each function says what an operation returns, and does to the model what the
- * operation does to the context. They follow linux/wxpool.h and device.md;
- * where these leave open which of two errors comes first, the module's order.
+ * Of each operation one function says what it returns, but for want of memory,
+ * and another does to the model what the operation does to the context. They
+ * follow linux/wxpool.h and device.md; if these leave open which of two errors
+ * comes first, the module's order.
  */
 #include "wxfuzz.h"
 
@@ -13,31 +14,19 @@ static unsigned int region_index(const struct mregion *r)
 	return r - W->region;
 }
 
-static struct mregion *region_at(unsigned int ctx, uint32_t page)
+struct mregion *model_region(unsigned int ctx, uint32_t page)
 {
 	unsigned int i = page < NR_PAGES ? W->ctx[ctx].top[page] : 0;
 
 	return i ? &W->region[i] : NULL;
 }
 
-/* ---- pages, and what is charged for them */
-
-static bool charge(unsigned int ctx, uint64_t nr)
+static bool is_block(const struct mregion *r)
 {
-	struct mctx *c = &W->ctx[ctx];
-
-	if (c->charged + nr > W->ctx_limit || W->user + nr > W->user_limit)
-		return false;
-	c->charged += nr;
-	W->user += nr;
-	return true;
+	return r->packed && r->nr == BLOCK_PAGES;
 }
 
-static void uncharge(unsigned int ctx, uint64_t nr)
-{
-	W->ctx[ctx].charged -= nr;
-	W->user -= nr;
-}
+/* ---- pages */
 
 /* A pin is gone, or the region that had the page */
 void model_page_put(struct mpage *page)
@@ -66,23 +55,39 @@ static uint32_t pages_get(unsigned int nr)
 	_exit(4);
 }
 
-static void page_reset(struct mpage *page, enum state state, uint32_t stamp)
+/* As a free line, and an OPEN page, is */
+void model_fill(struct mline *line, enum state state)
+{
+	bool traps = state == SEALED_X || state == SEALED_XO;
+
+	*line = (struct mline){
+		.stamp = traps ? STAMP_TRAP : STAMP_ZERO, .len = LINE,
+	};
+}
+
+static void page_reset(struct mpage *page, enum state state)
 {
 	unsigned int i;
 
 	memset(page, 0, sizeof(*page));
 	page->used = 1;
 	page->state = state;
-	for (i = 0; i < PAGE_LINES; i++) {
-		page->line[i].stamp = stamp;
-		page->line[i].len = LINE;
-	}
+	for (i = 0; i < PAGE_LINES; i++)
+		model_fill(&page->line[i], state);
 }
 
-static struct mregion *region_new(unsigned int ctx, uint32_t pgoff,
-				  unsigned int nr, bool packed, enum state state)
+static void set_top(const struct mregion *r, unsigned int index)
 {
-	uint32_t stamp = packed && state == SEALED_X ? STAMP_TRAP : STAMP_ZERO;
+	unsigned int i;
+
+	for (i = 0; i < r->nr; i++)
+		W->ctx[r->ctx].top[r->pgoff + i] = index;
+}
+
+/* All of it is absent. */
+struct mregion *model_region_new(unsigned int ctx, uint32_t pgoff, unsigned int nr,
+				 bool packed, enum state state)
+{
 	struct mregion *r;
 	unsigned int i;
 
@@ -95,18 +100,20 @@ static struct mregion *region_new(unsigned int ctx, uint32_t pgoff,
 	r = &W->region[i];
 	*r = (struct mregion){
 		.used = 1, .packed = packed, .ctx = ctx, .pgoff = pgoff, .nr = nr,
-		.born = W->ctx[ctx].forks, .ended = ALIVE,
-		.page0 = pages_get(nr),
+		.born = W->ctx[ctx].forks, .page0 = pages_get(nr),
 	};
 	for (i = 0; i < nr; i++)
-		page_reset(&W->mpage[r->page0 + i], state, stamp);
+		page_reset(&W->mpage[r->page0 + i], state);
+	set_top(r, region_index(r));
 	return r;
 }
 
-static void region_drop(struct mregion *r)
+/* Absent again */
+void model_region_end(struct mregion *r)
 {
 	unsigned int i;
 
+	set_top(r, 0);
 	for (i = 0; i < r->nr; i++) {
 		W->mpage[r->page0 + i].orphan = 1;
 		model_page_put(&W->mpage[r->page0 + i]);
@@ -114,99 +121,186 @@ static void region_drop(struct mregion *r)
 	r->used = 0;
 }
 
-static void set_top(const struct mregion *r, unsigned int index)
+/* For heirs only, from now on */
+static void region_hide(struct mregion *r)
+{
+	r->hidden = 1;
+	r->ended = W->ctx[r->ctx].forks;
+	seen(EV_HIDDEN);
+}
+
+/* ---- pools */
+
+/* The live one of that number, or 0 */
+uint16_t model_pool(unsigned int ctx, uint32_t number)
 {
 	unsigned int i;
 
-	for (i = 0; i < r->nr; i++)
-		W->ctx[r->ctx].top[r->pgoff + i] = index;
-}
+	for (i = 1; i < NR_MPOOLS; i++) {
+		const struct mpool *p = &W->pool[i];
 
-/* What it hides comes out again. */
-static void region_unlink(struct mregion *r)
-{
-	struct mregion *newer = region_at(r->ctx, r->pgoff);
-
-	if (newer == r) {
-		set_top(r, r->older);
-		return;
+		if (p->used && !p->kept && p->ctx == ctx && p->number == number)
+			return i;
 	}
-	while (newer->older != region_index(r))
-		newer = &W->region[newer->older];
-	newer->older = r->older;
+	return 0;
 }
 
-static void region_free(struct mregion *r)
+uint16_t model_pool_get(unsigned int ctx, uint32_t number)
 {
-	region_unlink(r);
-	uncharge(r->ctx, r->nr);
-	region_drop(r);
+	unsigned int i = model_pool(ctx, number);
+
+	if (i)
+		return i;
+	for (i = 1; i < NR_MPOOLS && W->pool[i].used; i++)
+		;
+	if (i == NR_MPOOLS) {
+		fprintf(stderr, "wxfuzz: out of model pools\n");
+		_exit(4);
+	}
+	W->pool[i] = (struct mpool){
+		.used = 1, .ctx = ctx, .number = number, .born = W->ctx[ctx].forks,
+	};
+	return i;
 }
 
-/* ---- forked children */
-
-static void find_heirs(unsigned int ctx, uint32_t *oldest, uint32_t *newest)
+/* The newest of the forks after @born, up to @ended, that left an heir, or 0 */
+static uint32_t newest_heir(unsigned int ctx, uint32_t born, uint32_t ended)
 {
 	const struct slot *s;
+	uint32_t gen = 0;
 	unsigned int p, i;
 
-	*oldest = ALIVE;
-	*newest = 0;
-	if (!W->ctx[ctx].forks)
-		return;
-	for (p = 0; p < NR_PROCS; p++) {
+	for (p = 0; ended > born && p < NR_PROCS; p++) {
 		if (!W->proc[p].alive)
 			continue;
 		for (i = 0; i < NR_SLOTS; i++) {
 			s = &W->proc[p].slot[i];
-			if (!s->kind || s->ctx != ctx || !s->gen)
-				continue;
-			*oldest = s->gen < *oldest ? s->gen : *oldest;
-			*newest = s->gen > *newest ? s->gen : *newest;
+			if (s->kind && s->ctx == ctx && s->gen > born &&
+			    s->gen <= ended && s->gen > gen)
+				gen = s->gen;
 		}
+	}
+	return gen;
+}
+
+static void free_line(struct mline *l, const struct mpage *p)
+{
+	struct mline old = *l;
+
+	model_fill(l, p->state);
+	l->old = old.stamp;
+	l->old_len = old.len;
+}
+
+/* What a FREE does to the lines of a pool in a region. Are there any? */
+static bool end_lines(struct mregion *r, uint16_t pool, bool keep)
+{
+	bool any = false;
+	uint32_t i;
+
+	for (i = 0; i < r->nr * PAGE_LINES; i++) {
+		struct mpage *p = &W->mpage[r->page0 + i / PAGE_LINES];
+		struct mline *l = &p->line[i % PAGE_LINES];
+
+		if (l->state == LINE_FREE || l->pool != pool)
+			continue;
+		any = true;
+		r->nr_live -= l->state == LINE_LIVE;
+		r->nr_kept -= l->state == LINE_KEPT;
+		if (keep) {
+			l->state = LINE_KEPT;
+			r->nr_kept++;
+		} else {
+			free_line(l, p);
+		}
+	}
+	return any;
+}
+
+static void forget_old(struct mregion *r)
+{
+	uint32_t i;
+
+	for (i = 0; i < r->nr * PAGE_LINES; i++)
+		W->mpage[r->page0 + i / PAGE_LINES].line[i % PAGE_LINES].old_len = 0;
+}
+
+/* Packed pages of which lines have gone */
+static void settle_packed(struct mregion *r, struct wxpool_free *out)
+{
+	if (!r->nr_live && !r->nr_kept && (r->hidden || !is_block(r))) {
+		out->pages_freed += r->nr;
+		model_region_end(r);
+		return;
+	}
+	forget_old(r);
+	if (r->nr_live || r->hidden)
+		return;
+	if (r->nr_kept) {
+		out->pages_kept += r->nr;
+		region_hide(r);
+	} else {
+		r->emptied = 1;
 	}
 }
 
-static bool has_heir(const struct mregion *r, uint32_t newest)
+static void end_region(struct mregion *r, uint16_t pool, bool keep,
+		       struct wxpool_free *out)
 {
-	return newest > r->born;
+	if (!r->packed) {
+		if (r->pool != pool)
+			return;
+		if (keep) {
+			region_hide(r);
+			out->pages_kept += r->nr;
+		} else {
+			out->pages_freed += r->nr;
+			model_region_end(r);
+		}
+		return;
+	}
+	if (end_lines(r, pool, keep))
+		settle_packed(r, out);
 }
 
+static void end_pool(uint16_t i, bool keep, struct wxpool_free *out)
+{
+	struct mpool *p = &W->pool[i];
+	struct mregion *r;
+
+	for (r = W->region; r < W->region + NR_REGIONS; r++)
+		if (r->used && r->ctx == p->ctx && !r->idle && !r->emptied)
+			end_region(r, i, keep, out);
+	p->kept = keep;
+	p->keeper = newest_heir(p->ctx, p->born, UINT32_MAX);
+	p->ended = W->ctx[p->ctx].forks;
+	p->used = keep;
+	if (keep) {
+		out->lines_kept += p->lines;
+		seen(EV_KEPT);
+	}
+}
+
+/* What no heir shows any more goes, whatever happens or not. */
 void model_reap(unsigned int ctx)
 {
-	uint32_t oldest, newest;
+	struct wxpool_free out = { 0 };
 	unsigned int i;
 
-	if (!W->ctx[ctx].nr_kept)
-		return;
-	find_heirs(ctx, &oldest, &newest);
-	for (i = 1; i < NR_REGIONS; i++) {
-		struct mregion *r = &W->region[i];
+	for (i = 1; i < NR_MPOOLS; i++) {
+		struct mpool *p = &W->pool[i];
+		uint32_t keeper;
 
-		if (r->used && r->ctx == ctx && r->kept && oldest > r->ended) {
-			W->ctx[ctx].nr_kept -= r->nr;
-			region_free(r);
+		if (!p->used || !p->kept || p->ctx != ctx)
+			continue;
+		keeper = newest_heir(ctx, p->born, p->ended);
+		if (!keeper) {
+			end_pool(i, false, &out);
+			seen(EV_REAPED);
+		} else if (keeper != p->keeper) {
+			p->keeper = keeper;
+			seen(EV_PASSED_ON);
 		}
-	}
-}
-
-static void region_keep(struct mregion *r)
-{
-	r->kept = 1;
-	r->pool = 0;
-	r->ended = W->ctx[r->ctx].forks;
-	W->ctx[r->ctx].nr_kept += r->nr;
-}
-
-static void region_end(struct mregion *r, uint32_t newest, uint64_t *freed,
-		       uint64_t *kept)
-{
-	if (has_heir(r, newest)) {
-		region_keep(r);
-		*kept += r->nr;
-	} else {
-		*freed += r->nr;
-		region_free(r);
 	}
 }
 
@@ -215,458 +309,241 @@ static void region_end(struct mregion *r, uint32_t newest, uint64_t *freed,
 static bool all_absent(const struct op *op, unsigned int n)
 {
 	const struct range *r = &op->r[n], *o;
-	uint32_t i;
+	const struct mregion *reg;
+	uint32_t page;
 
-	for (i = 0; i < r->len; i++)
-		if (region_at(op->ctx, r->at + i))
+	for (page = r->at; page < NR_PAGES && page - r->at < r->len; page++) {
+		reg = model_region(op->ctx, page);
+		if (reg && !reg->idle)
 			return false;
+	}
 	for (o = op->r; o < r; o++)
 		if (r->at < o->at + o->len && o->at < r->at + r->len)
 			return false;
 	return true;
 }
 
-long model_alloc(const struct op *op)
+long model_alloc_error(const struct op *op)
 {
-	uint64_t charged = 0;
 	unsigned int i;
-	long err = 0;
 
-	for (i = 0; i < op->nr && !err; i++) {
-		if (charge(op->ctx, op->r[i].len))
-			charged += op->r[i].len;
-		else
-			err = ERR(ENOSPC);
-	}
-	if (!err && W->ctx[op->ctx].frozen)
-		err = ERR(EROFS);
-	for (i = 0; i < op->nr && !err; i++)
+	if (W->ctx[op->ctx].frozen)
+		return ERR(EROFS);
+	for (i = 0; i < op->nr; i++)
 		if (!all_absent(op, i))
-			err = ERR(EEXIST);
-	if (err) {
-		uncharge(op->ctx, charged);
-		return err;
-	}
-	for (i = 0; i < op->nr; i++) {
-		struct mregion *r = region_new(op->ctx, op->r[i].at, op->r[i].len,
-					       false, OPEN);
-
-		r->pool = op->pool;
-		set_top(r, region_index(r));
-	}
+			return ERR(EEXIST);
 	return 0;
+}
+
+void model_alloc(const struct op *op)
+{
+	uint16_t pool = model_pool_get(op->ctx, op->pool);
+	struct mregion *r;
+	unsigned int i;
+
+	for (r = W->region; r < W->region + NR_REGIONS; r++)
+		if (r->used && r->idle && model_covers(op, r)) {
+			model_region_end(r);
+			seen(EV_IDLE_DROPPED);
+		}
+	for (i = 0; i < op->nr; i++) {
+		r = model_region_new(op->ctx, op->r[i].at, op->r[i].len, false, OPEN);
+		r->pool = pool;
+		r->born = W->pool[pool].born;
+		W->pool[pool].pages += r->nr;
+	}
 }
 
 /* ---- PROTECT */
 
-bool model_pool_exists(unsigned int ctx, uint32_t pool)
+static long page_error(const struct op *op, unsigned int n, uint32_t page,
+		       uint16_t pool)
 {
-	const struct mregion *r;
+	struct mregion *r = model_region(op->ctx, page);
+	const struct range *o;
+
+	if (!r || r->packed || r->hidden || r->pool != pool)
+		return ERR(ENOENT);
+	if (region_page(r, page)->state != OPEN)
+		return ERR(EPERM);
+	for (o = op->r; o < op->r + n; o++)
+		if (page >= o->at && page < o->at + o->len)
+			return ERR(EPERM);
+	return region_page(r, page)->poison ? ERR(EHWPOISON) : 0;
+}
+
+static bool is_pinned(const struct op *op)
+{
 	unsigned int i;
+	uint32_t k;
 
-	for (r = W->region; r < W->region + NR_REGIONS; r++) {
-		if (!r->used || r->ctx != ctx || r->kept)
-			continue;
-		if (!r->packed && r->pool == pool)
-			return true;
-		for (i = 0; r->packed && i < r->nr * PAGE_LINES; i++) {
-			const struct mline *l =
-				&W->mpage[r->page0 + i / PAGE_LINES].line[i % PAGE_LINES];
-
-			if (l->live && l->pool == pool)
+	for (i = 0; i < op->nr; i++)
+		for (k = 0; k < op->r[i].len; k++)
+			if (region_page(model_region(op->ctx, op->r[i].at + k),
+					op->r[i].at + k)->pins)
 				return true;
-		}
-	}
 	return false;
 }
 
-static long seal_page(const struct op *op, uint32_t page, enum state to)
+long model_protect_error(const struct op *op)
 {
-	struct mregion *r = region_at(op->ctx, page);
-	struct mpage *p;
-
-	if (!r || r->packed || r->kept || r->pool != op->pool)
-		return ERR(ENOENT);
-	p = region_page(r, page);
-	if (p->state != OPEN)
-		return ERR(EPERM);
-	p->state = to;
-	return 0;
-}
-
-/* Up to the page that failed, if @err; else checks pins, too. */
-static long seal_settle(const struct op *op, long err, uint64_t done)
-{
-	unsigned int i;
-	uint64_t n = 0;
-	uint32_t k;
-
-	for (i = 0; i < op->nr && !err; i++)
-		for (k = 0; k < op->r[i].len; k++)
-			if (region_page(region_at(op->ctx, op->r[i].at + k),
-					op->r[i].at + k)->pins)
-				err = ERR(EBUSY);
-	for (i = 0; i < op->nr && err; i++)
-		for (k = 0; k < op->r[i].len && n < done; k++, n++)
-			region_page(region_at(op->ctx, op->r[i].at + k),
-				    op->r[i].at + k)->state = OPEN;
-	return err;
-}
-
-long model_protect(const struct op *op)
-{
-	uint64_t done = 0;
+	uint16_t pool = model_pool(op->ctx, op->pool);
 	unsigned int i;
 	uint32_t k;
 	long err = 0;
 
 	if (W->ctx[op->ctx].frozen)
 		return ERR(EROFS);
-	if (!model_pool_exists(op->ctx, op->pool))
+	if (!pool)
 		return ERR(ENOENT);
 	for (i = 0; i < op->nr && !err; i++)
-		for (k = 0; k < op->r[i].len && !err; k++) {
-			err = seal_page(op, op->r[i].at + k,
-					op->r[i].prot == WXPOOL_PROT_X ? SEALED_X :
-									 SEALED_R);
-			done += !err;
-		}
-	return seal_settle(op, err, done);
+		for (k = 0; k < op->r[i].len && !err; k++)
+			err = page_error(op, i, op->r[i].at + k, pool);
+	if (!err && is_pinned(op))
+		err = ERR(EBUSY);
+	return err;
 }
 
-/* ---- INSTALL */
-
-/* struct part - what of a range is in one page */
-struct part {
-	uint32_t line, nr, last_len, stamp;
-	enum state state;
-	bool full, bad;
-	struct mregion *region;
-};
-
-struct install {
-	const struct op *op;
-	struct part part[64];
-	unsigned int nr, claimed;
-	unsigned int staged;	/* charged pages that may be used */
-	struct mregion *made[64];
-	unsigned int nr_made;
-};
-
-static uint32_t split_range(struct install *in, const struct range *r, bool last)
-{
-	uint32_t line = r->at, end = r->at + nr_lines_of(r->len), n;
-	struct part *p = NULL;
-
-	for (; line < end; line += n) {
-		n = PAGE_LINES - line % PAGE_LINES;
-		n = n < end - line ? n : end - line;
-		p = &in->part[in->nr++];
-		*p = (struct part){
-			.line = line, .nr = n, .last_len = LINE,
-			.stamp = r->stamp + line - r->at,
-			.state = r->prot == WXPOOL_PROT_X ? SEALED_X : SEALED_R,
-			.bad = in->op->mut == M_SRC_NULL && last,
-		};
-	}
-	if (r->len % LINE)
-		p->last_len = r->len % LINE;
-	if (in->op->mut == M_SRC_CUT && last)
-		p->bad = true;
-	return nr_lines_of(r->len);
-}
-
-/* Pages that are absent when the call begins, and covered in full by it */
-static void mark_full(struct install *in)
-{
-	int head = -1;
-	unsigned int i;
-
-	for (i = 0; i < in->nr; i++) {
-		struct part *p = &in->part[i];
-
-		if (p->line % PAGE_LINES == 0)
-			head = i;
-		else if (head >= 0 && p[-1].line + p[-1].nr != p->line)
-			head = -1;
-		if (head < 0 || (p->line + p->nr) % PAGE_LINES ||
-		    region_at(in->op->ctx, p->line / PAGE_LINES))
-			continue;
-		for (; head <= (int)i; head++)
-			in->part[head].full = true;
-		head = -1;
-	}
-}
-
-static long stage(struct install *in)
-{
-	uint32_t lines = 0;
-	unsigned int i;
-
-	for (i = 0; i < in->op->nr; i++)
-		lines += split_range(in, &in->op->r[i], i + 1 == in->op->nr);
-	if (lines >= PAGE_LINES && !(in->op->flags & WXPOOL_INSTALL_HUGE))
-		mark_full(in);
-	for (i = 0; i < in->nr; i++) {
-		if (in->part[i].full && in->part[i].line % PAGE_LINES == 0) {
-			if (!charge(in->op->ctx, 1))
-				return ERR(ENOSPC);
-			in->staged++;
-		}
-		if (in->part[i].bad)
-			return ERR(EFAULT);
-	}
-	return 0;
-}
-
-static struct mregion *make_packed(struct install *in, uint32_t pgoff,
-				   unsigned int nr, uint16_t older,
-				   enum state state)
-{
-	struct mregion *r = region_new(in->op->ctx, pgoff, nr, true, state);
-
-	r->older = older;
-	set_top(r, region_index(r));
-	in->made[in->nr_made++] = r;
-	return r;
-}
-
-static bool window_absent(unsigned int ctx, uint32_t page)
-{
-	uint32_t first = page / WINDOW_PAGES * WINDOW_PAGES, i;
-
-	for (i = 0; i < WINDOW_PAGES; i++)
-		if (W->ctx[ctx].top[first + i])
-			return false;
-	return true;
-}
-
-static long find_place(struct install *in, struct part *p)
-{
-	uint32_t page = p->line / PAGE_LINES;
-	unsigned int ctx = in->op->ctx;
-	struct mregion *old = region_at(ctx, page);
-
-	if (p->full && p->line % PAGE_LINES == 0 && !old) {
-		in->staged--;		/* stays charged */
-		p->region = make_packed(in, page, 1, 0, p->state);
-		return 0;
-	}
-	if (old && !old->packed)
-		return ERR(EEXIST);
-	if (old && !old->kept) {
-		p->region = old;
-		return 0;
-	}
-	if (old) {
-		if (!charge(ctx, old->nr))
-			return ERR(ENOSPC);
-		p->region = make_packed(in, old->pgoff, old->nr,
-					region_index(old), p->state);
-		return 0;
-	}
-	if (in->op->flags & WXPOOL_INSTALL_HUGE && window_absent(ctx, page) &&
-	    charge(ctx, WINDOW_PAGES)) {
-		p->region = make_packed(in, page / WINDOW_PAGES * WINDOW_PAGES,
-					WINDOW_PAGES, 0, p->state);
-		return 0;
-	}
-	if (!charge(ctx, 1))
-		return ERR(ENOSPC);
-	p->region = make_packed(in, page, 1, 0, p->state);
-	return 0;
-}
-
-static struct mline *part_line(const struct part *p, uint32_t i)
-{
-	return &region_page(p->region, p->line / PAGE_LINES)
-			->line[p->line % PAGE_LINES + i];
-}
-
-static long claim(struct install *in, struct part *p)
-{
-	long err = find_place(in, p);
-	uint32_t i;
-
-	if (err)
-		return err;
-	if (W->mpage[p->region->page0].state != p->state)
-		return ERR(EEXIST);
-	for (i = 0; i < p->nr; i++)
-		if (part_line(p, i)->live)
-			return ERR(EEXIST);
-	for (i = 0; i < p->nr; i++)
-		part_line(p, i)->live = 1;
-	p->region->nr_lines += p->nr;
-	return 0;
-}
-
-static void unclaim(struct install *in)
+void model_protect(const struct op *op)
 {
 	unsigned int i;
 	uint32_t k;
 
-	for (i = 0; i < in->claimed; i++) {
-		for (k = 0; k < in->part[i].nr; k++)
-			part_line(&in->part[i], k)->live = 0;
-		in->part[i].region->nr_lines -= in->part[i].nr;
-	}
-	while (in->nr_made)
-		region_free(in->made[--in->nr_made]);
-}
-
-static void write_part(struct install *in, const struct part *p)
-{
-	uint32_t i;
-
-	for (i = 0; i < p->nr; i++)
-		*part_line(p, i) = (struct mline){
-			.stamp = p->stamp + i, .live = 1, .pool = in->op->pool,
-			.len = i == p->nr - 1 ? p->last_len : LINE,
-		};
-}
-
-long model_install(const struct op *op)
-{
-	static __thread struct install in;
-	unsigned int i;
-	long err;
-
-	memset(&in, 0, offsetof(struct install, part));
-	in.op = op;
-	in.nr = in.claimed = in.staged = in.nr_made = 0;
-	err = stage(&in);
-	if (!err && W->ctx[op->ctx].frozen)
-		err = ERR(EROFS);
-	for (; in.claimed < in.nr && !err; in.claimed += !err)
-		err = claim(&in, &in.part[in.claimed]);
-	if (err)
-		unclaim(&in);
-	else
-		for (i = 0; i < in.nr; i++)
-			write_part(&in, &in.part[i]);
-	uncharge(op->ctx, in.staged);
-	return err;
+	for (i = 0; i < op->nr; i++)
+		for (k = 0; k < op->r[i].len; k++)
+			region_page(model_region(op->ctx, op->r[i].at + k),
+				    op->r[i].at + k)->state = op->r[i].prot;
 }
 
 /* ---- FREE */
 
-static uint32_t lines_of_pool(const struct mregion *r, uint32_t pool)
+long model_free_error(const struct op *op)
 {
-	uint32_t n = 0, i;
+	unsigned int i, k;
 
-	for (i = 0; i < r->nr * PAGE_LINES; i++) {
-		const struct mline *l =
-			&W->mpage[r->page0 + i / PAGE_LINES].line[i % PAGE_LINES];
-
-		n += l->live && l->pool == pool;
+	for (i = 0; i < op->nr; i++) {
+		if (!model_pool(op->ctx, op->r[i].at))
+			return ERR(ENOENT);
+		for (k = 0; k < i; k++)
+			if (op->r[k].at == op->r[i].at)
+				return ERR(ENOENT);
 	}
-	return n;
-}
-
-/* Children go on seeing the page; the owner goes on with a copy. */
-static struct mregion *split(struct mregion *old)
-{
-	struct mregion *copy = region_new(old->ctx, old->pgoff, old->nr, true,
-					  W->mpage[old->page0].state);
-	unsigned int i;
-
-	copy->nr_lines = old->nr_lines;
-	copy->older = region_index(old);
-	for (i = 0; i < old->nr; i++)
-		memcpy(W->mpage[copy->page0 + i].line,
-		       W->mpage[old->page0 + i].line,
-		       sizeof(W->mpage[0].line));
-	set_top(copy, region_index(copy));
-	region_keep(old);
-	return copy;
-}
-
-static void free_lines(struct mregion *r, uint32_t pool)
-{
-	uint32_t i;
-
-	for (i = 0; i < r->nr * PAGE_LINES; i++) {
-		struct mpage *p = &W->mpage[r->page0 + i / PAGE_LINES];
-		struct mline *l = &p->line[i % PAGE_LINES];
-
-		if (!l->live || l->pool != pool)
-			continue;
-		*l = (struct mline){
-			.stamp = p->state == SEALED_X ? STAMP_TRAP : STAMP_ZERO,
-			.len = LINE,
-		};
-		r->nr_lines--;
-	}
-}
-
-static bool charge_copies(unsigned int ctx, uint32_t pool, uint32_t newest)
-{
-	uint64_t nr = 0;
-	uint32_t n;
-	struct mregion *r;
-
-	for (r = W->region; r < W->region + NR_REGIONS; r++) {
-		if (!r->used || r->ctx != ctx || r->kept || !r->packed)
-			continue;
-		n = lines_of_pool(r, pool);
-		if (n && n < r->nr_lines && has_heir(r, newest))
-			nr += r->nr;
-	}
-	return charge(ctx, nr);
-}
-
-static void free_region(struct mregion *r, uint32_t pool, uint32_t newest,
-			uint64_t *freed, uint64_t *kept)
-{
-	uint32_t n = r->packed ? lines_of_pool(r, pool) : 0;
-
-	if (!r->packed && r->pool == pool) {
-		region_end(r, newest, freed, kept);
-	} else if (n && n == r->nr_lines) {
-		region_end(r, newest, freed, kept);
-	} else if (n && has_heir(r, newest)) {
-		*kept += r->nr;
-		free_lines(split(r), pool);
-	} else if (n) {
-		free_lines(r, pool);
-	}
-}
-
-long model_free(const struct op *op, uint64_t *freed, uint64_t *kept)
-{
-	uint8_t todo[NR_REGIONS];
-	uint32_t oldest, newest;
-	unsigned int i;
-
-	*freed = *kept = 0;
-	if (!model_pool_exists(op->ctx, op->pool))
-		return ERR(ENOENT);
-	find_heirs(op->ctx, &oldest, &newest);
-	if (!charge_copies(op->ctx, op->pool, newest))
-		return ERR(ENOSPC);
-	/* Not those that are made on the way */
-	for (i = 0; i < NR_REGIONS; i++)
-		todo[i] = W->region[i].used && W->region[i].ctx == op->ctx &&
-			  !W->region[i].kept;
-	for (i = 0; i < NR_REGIONS; i++)
-		if (todo[i])
-			free_region(&W->region[i], op->pool, newest, freed, kept);
 	return 0;
 }
 
-/* ---- the rest */
+static bool ends(const struct op *op, const struct mpool *p)
+{
+	unsigned int i;
 
-void model_ctx_release(unsigned int ctx)
+	if (op->flags & WXPOOL_FREE_ALL)
+		return true;
+	for (i = 0; i < op->nr; i++)
+		if (op->r[i].at == p->number)
+			return true;
+	return false;
+}
+
+/* Nothing stays, not even an idle block. */
+static void end_all(unsigned int ctx, struct wxpool_free *out)
 {
 	struct mregion *r;
+	unsigned int i;
 
 	for (r = W->region; r < W->region + NR_REGIONS; r++) {
 		if (!r->used || r->ctx != ctx)
 			continue;
-		uncharge(ctx, r->nr);
-		region_drop(r);
+		out->pages_freed += r->nr;
+		model_region_end(r);
 	}
+	for (i = 1; i < NR_MPOOLS; i++)
+		if (W->pool[i].ctx == ctx)
+			W->pool[i].used = 0;
+}
+
+/* Which of the blocks that are emptied stays: see info_settle_emptied(). */
+void model_free(const struct op *op, struct wxpool_free *out)
+{
+	bool revoke = op->flags & WXPOOL_FREE_REVOKE, inherited;
+	unsigned int i;
+
+	if (op->flags & WXPOOL_FREE_ALL &&
+	    (revoke || !newest_heir(op->ctx, 0, UINT32_MAX))) {
+		end_all(op->ctx, out);
+		return;
+	}
+	for (i = 1; i < NR_MPOOLS; i++) {
+		const struct mpool *p = &W->pool[i];
+
+		if (!p->used || p->kept || p->ctx != op->ctx || !ends(op, p))
+			continue;
+		inherited = newest_heir(p->ctx, p->born, UINT32_MAX);
+		if (inherited && revoke)
+			seen(EV_REVOKED);
+		end_pool(i, inherited && !revoke, out);
+	}
+}
+
+/* ---- the rest */
+
+static void count_region(const struct mregion *r, struct wxpool_info *info)
+{
+	uint64_t state[NR_STATES] = { 0 };
+	unsigned int i;
+
+	info->lines += r->nr_live;
+	if (r->hidden) {
+		info->pages_kept += r->nr;
+		return;
+	}
+	if (r->idle) {
+		info->pages_idle += r->nr;
+		return;
+	}
+	for (i = 0; i < r->nr; i++)
+		state[W->mpage[r->page0 + i].state]++;
+	info->pages_open += state[OPEN];
+	info->pages_read += state[SEALED_R];
+	info->pages_exec += state[SEALED_X];
+	info->pages_exec_only += state[SEALED_XO];
+	info->pages_packed += r->packed ? r->nr : 0;
+	info->pages_huge += is_block(r) ? r->nr : 0;
+}
+
+static void count_pool(const struct mpool *p, uint32_t number, struct wxpool_info *info)
+{
+	uint32_t state = p->kept ? WXPOOL_POOL_KEPT : WXPOOL_POOL_LIVE;
+
+	info->pools += !p->kept;
+	info->lines_kept += p->kept ? p->lines : 0;
+	if (p->number != number || state < info->pool_state)
+		return;
+	if (state > info->pool_state)
+		info->pool_pages = info->pool_lines = 0;
+	info->pool_state = state;
+	info->pool_pages += p->pages;
+	info->pool_lines += p->lines;
+}
+
+/* What INFO must say, but for sizes and what depends on the kernel's memory */
+void model_count(unsigned int ctx, uint32_t pool, struct wxpool_info *info)
+{
+	unsigned int i;
+
+	memset(info, 0, sizeof(*info));
+	info->frozen = W->ctx[ctx].frozen;
+	for (i = 1; i < NR_REGIONS; i++)
+		if (W->region[i].used && W->region[i].ctx == ctx)
+			count_region(&W->region[i], info);
+	for (i = 1; i < NR_MPOOLS; i++)
+		if (W->pool[i].used && W->pool[i].ctx == ctx)
+			count_pool(&W->pool[i], pool, info);
+}
+
+void model_ctx_release(unsigned int ctx)
+{
+	struct wxpool_free out = { 0 };
+
+	end_all(ctx, &out);
 	memset(&W->ctx[ctx], 0, sizeof(W->ctx[ctx]));
 }
 

@@ -165,10 +165,23 @@ static long do_kwrite(const struct op *op)
 	return ret;
 }
 
-/* /proc/self/mem does not ask for PROT_READ. */
+/* /proc/self/mem does not ask for PROT_READ, but an XO view never has it. */
 static bool forced_read(const struct slot *s)
 {
-	return s->kind && space_page(me, s);
+	return s->kind != KIND_XO && space_page(me, s);
+}
+
+static long want_kread(const struct op *op, const struct slot *s)
+{
+	switch (op->flags) {
+	case 0:
+		return space_read(me, s) ? ERR(EFAULT) : 0;
+	case 1:
+		return forced_read(s) ? 0 : ERR(EIO);
+	default:
+		/* Goes by the view, not by the processor */
+		return s->prot & PROT_READ && space_page(me, s) ? 0 : ERR(EFAULT);
+	}
 }
 
 static long do_kread(const struct op *op)
@@ -179,10 +192,9 @@ static long do_kread(const struct op *op)
 	long want, ret;
 
 	ret = kernel_copy(op, bytes, false);
-	if (op->flags == 1)
-		want = forced_read(s) ? 0 : ERR(EIO);
-	else
-		want = space_read(me, s) ? ERR(EFAULT) : 0;
+	want = want_kread(op, s);
+	if (!want && ret && probe_idle_gone(s))
+		want = ret;
 	expect_ret(op, want, ret);
 	if (want)
 		return ret;
@@ -261,10 +273,22 @@ static long pin_fixed(const struct op *op)
 	return ret;
 }
 
+static void check_pinned(const struct mpage *page, unsigned int i,
+			 const unsigned char *bytes)
+{
+	const struct mline *line = &page->line[i];
+	unsigned char want[LINE], old[LINE];
+
+	content_expect(line, page, want);
+	content_old(line, page, old);
+	if (memcmp(want, bytes, LINE) && (!line->old_len || memcmp(old, bytes, LINE)))
+		miss(MISS_BYTES, i * LINE, want[0], bytes[0], "bytes of a pinned page");
+}
+
 /* What a pipe held since is what the page has, even if it was freed. */
 static void unpin_pipe(unsigned int n, struct mpage *page)
 {
-	unsigned char bytes[PAGE], want[LINE];
+	unsigned char bytes[PAGE];
 	unsigned int i;
 
 	if (read(pipes[n][0], bytes, PAGE) != PAGE)
@@ -272,12 +296,8 @@ static void unpin_pipe(unsigned int n, struct mpage *page)
 	close(pipes[n][0]);
 	close(pipes[n][1]);
 	pipes[n][0] = pipes[n][1] = 0;
-	for (i = 0; i < PAGE_LINES; i++) {
-		content_expect(&page->line[i], page, want);
-		if (memcmp(want, bytes + i * LINE, LINE))
-			miss(MISS_BYTES, i * LINE, want[0], bytes[i * LINE],
-			     "bytes of a pinned page");
-	}
+	for (i = 0; i < PAGE_LINES; i++)
+		check_pinned(page, i, bytes + i * LINE);
 }
 
 static long do_unpin(const struct op *op)

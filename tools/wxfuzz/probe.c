@@ -88,19 +88,27 @@ static void check_line(unsigned int slot, const struct mpage *page,
 	miss(MISS_BYTES, (uintptr_t)p + i, want[i], got[i], "a line's bytes");
 }
 
+/* Is it a view of an idle block, and may that have gone by itself? */
+bool probe_idle_gone(const struct slot *s)
+{
+	const struct mregion *r = s->kind ? space_region(s) : NULL;
+
+	return r && r->idle && info_may_go(r);
+}
+
 static void check_read(unsigned int slot, const struct slot *s,
 		       const struct mpage *page, unsigned int line)
 {
 	void *p = (unsigned char *)slot_addr(slot) + line * LINE;
 	int want = space_read(me, s), got;
 
-	if (want == -1)
-		return;
-	if (!want) {
-		check_line(slot, page, line);
-		return;
-	}
 	got = probe_read(p);
+	if (!want && !got)
+		check_line(slot, page, line);
+	if (got == SIGBUS && probe_idle_gone(s))
+		return;
+	if (s->kind == KIND_XO && page && got == SIGSEGV)
+		seen(EV_XO_REFUSED);
 	if (got != want)
 		miss(MISS_READ, (uintptr_t)p, want, got, "signal of a read");
 }
@@ -134,10 +142,25 @@ static void check_exec(unsigned int slot, const struct slot *s,
 	if (!want && !val)
 		want = SIGTRAP;
 	got = probe_exec(p, &ret);
+	if (got == SIGBUS && probe_idle_gone(s))
+		return;
 	if (got != want)
 		miss(MISS_EXEC, (uintptr_t)p, want, got, "signal of a call");
 	if (!want && ret != val)
 		miss(MISS_EXEC, (uintptr_t)p, val, ret, "what a call returns");
+	if (!got && page->state == SEALED_XO)
+		seen(EV_XO_RUN);
+}
+
+/* What is mapped may still be there, else it cannot be had. */
+static void check_poison(unsigned int slot)
+{
+	int want = space_read(me, &W->proc[me].slot[slot]);
+	int got = probe_read(slot_addr(slot));
+
+	if (got != want && got != SIGBUS)
+		miss(MISS_READ, (uintptr_t)slot_addr(slot), want, got,
+		     "signal of a read of a page with a memory error");
 }
 
 #define PROBE_READ	(1 << 17)
@@ -149,6 +172,12 @@ void probe_slot(unsigned int slot, uint64_t rnd)
 	const struct mpage *page = space_page(me, s);
 	unsigned int line = rnd % PAGE_LINES;
 
+	if (page && page->poison) {
+		check_poison(slot);
+		return;
+	}
+	if (page && space_region(s)->hidden)
+		seen(EV_HIDDEN_SHOWN);
 	/* Rather a line with something in it */
 	if (page && rnd & 1 << 8)
 		while (line && page->line[line].stamp < 2)
@@ -186,68 +215,9 @@ void probe_page(unsigned int ctx, uint32_t page, uint64_t rnd)
 			break;
 		}
 	}
-	/* Views of huge windows are where their offsets are. */
-	if (page >= WINDOW_PAGES && page < NR_SLOTS && slots[page].kind)
+	/* Views of blocks are where their offsets are. */
+	if (page >= BLOCK_PAGES && page < NR_SLOTS && slots[page].kind)
 		probe_slot(page, rnd >> 3);
-}
-
-static void check_stat(unsigned int ctx, const char *line, const char *name,
-		       long want)
-{
-	size_t len = strlen(name);
-	long got;
-
-	if (strncmp(line, name, len) || sscanf(line + len, "%ld", &got) != 1)
-		return;
-	if (got != want)
-		miss(MISS_STAT, ctx, want, got, "fdinfo: %s", name);
-}
-
-struct stat_want {
-	long pools, state[3], packed, lines, kept;
-};
-
-static void count_ctx(unsigned int ctx, struct stat_want *st)
-{
-	const struct mregion *r;
-	uint32_t i;
-
-	memset(st, 0, sizeof(*st));
-	for (i = 1; i <= NR_POOLS; i++)
-		st->pools += model_pool_exists(ctx, i);
-	st->kept = W->ctx[ctx].nr_kept;
-	for (r = W->region; r < W->region + NR_REGIONS; r++) {
-		if (!r->used || r->ctx != ctx || r->kept)
-			continue;
-		st->packed += r->packed ? r->nr : 0;
-		st->lines += r->packed ? r->nr_lines : 0;
-		for (i = 0; i < r->nr; i++)
-			st->state[W->mpage[r->page0 + i].state]++;
-	}
-}
-
-static void check_fdinfo(unsigned int ctx)
-{
-	struct stat_want st;
-	char path[64], line[128];
-	FILE *f;
-
-	count_ctx(ctx, &st);
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", FD_CTX + ctx);
-	f = fopen(path, "r");
-	if (!f)
-		miss(MISS_STAT, ctx, 0, errno, "no fdinfo");
-	while (fgets(line, sizeof(line), f)) {
-		check_stat(ctx, line, "wxpool-pools:", st.pools);
-		check_stat(ctx, line, "wxpool-open:", st.state[OPEN]);
-		check_stat(ctx, line, "wxpool-read:", st.state[SEALED_R]);
-		check_stat(ctx, line, "wxpool-exec:", st.state[SEALED_X]);
-		check_stat(ctx, line, "wxpool-packed:", st.packed);
-		check_stat(ctx, line, "wxpool-lines:", st.lines);
-		check_stat(ctx, line, "wxpool-kept:", st.kept);
-		check_stat(ctx, line, "wxpool-limit:", W->ctx_limit);
-	}
-	fclose(f);
 }
 
 /* All that this process sees */
@@ -259,17 +229,21 @@ void probe_all(uint64_t rnd)
 	for (i = 0; i < NR_SLOTS; i++) {
 		uint64_t r = splitmix(&rnd);
 
-		/* A window's pages are alike: some of them, and its ends */
-		if (i >= WINDOW_PAGES && r >> 40 & 31 && i % WINDOW_PAGES > 3)
+		/* A block's pages are alike: some of them, and its ends */
+		if (i >= BLOCK_PAGES && r >> 40 & 31 && i % BLOCK_PAGES > 3)
 			continue;
 		if (!s[i].kind && r >> 41 & 15)
 			continue;
 		probe_slot(i, r);
 		probe_slot(i, r | PROBE_READ);
 	}
-	for (i = 0; i < NR_CTX && !W->shared; i++)
-		if (W->proc[me].fd[i])
-			check_fdinfo(i);
+	for (i = 0; i < NR_CTX; i++) {
+		if (!W->proc[me].fd[i])
+			continue;
+		info_check(i, 1 + (rnd >> 32) % NR_POOLS);
+		if (!W->shared)
+			info_check_fdinfo(i);
+	}
 }
 
 static void lie_about(struct mregion *r, unsigned int kind)
@@ -286,7 +260,7 @@ static void lie_about(struct mregion *r, unsigned int kind)
 		p->state = SEALED_X;
 		break;
 	case 2:		/* another pool */
-		r->pool = r->pool % NR_POOLS + 1;
+		W->pool[r->pool].number = W->pool[r->pool].number % NR_POOLS + 1;
 		break;
 	case 3:		/* nothing there */
 		W->ctx[r->ctx].top[r->pgoff] = 0;
@@ -300,6 +274,6 @@ void probe_lie(const struct op *op)
 	struct mregion *r;
 
 	for (r = W->region; r < W->region + NR_REGIONS; r++)
-		if (r->used && !r->kept && !r->packed)
+		if (r->used && !r->hidden && !r->packed)
 			lie_about(r, op->a);
 }

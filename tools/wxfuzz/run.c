@@ -12,7 +12,7 @@ __thread unsigned int me;
 const char *const op_names[NR_OPS] = {
 	"none", "open", "close", "info", "alloc", "protect", "free", "install",
 	"freeze", "mmap", "badmap", "munmap", "mprotect", "mremap", "madvise",
-	"store", "kwrite", "kread", "direct", "pin", "unpin", "fork", "exit",
+	"mlock", "poison", "store", "kwrite", "kread", "direct", "pin", "unpin", "fork", "exit",
 	"exec", "pass", "check", "lie",
 };
 
@@ -62,16 +62,24 @@ static long kernel_taint(void)
 	return val;
 }
 
-/* A bad page, an oops, a warning or a soft lockup (bits 5, 7, 9, 14) */
-void check_kernel(void)
+/*
+ * A bad page, an oops, a warning or a soft lockup (bits 5, 7, 9, 14) since the
+ * first call, which is before all runs
+ */
+bool kernel_complains(void)
 {
-	static long before = -1;	/* the first call is before all threads */
+	static long before = -1;
 	long now = kernel_taint() & 0x42a0;
 
 	if (before < 0)
 		before = now;
-	if (now != before && !W->replay)
-		miss(MISS_KERNEL, 0, before, now, "the kernel complains: see its log");
+	return now != before;
+}
+
+static void check_kernel(void)
+{
+	if (kernel_complains() && !W->replay)
+		miss(MISS_KERNEL, 0, 0, 1, KERNEL_COMPLAINS);
 }
 
 static void do_check(const struct op *op)
@@ -84,11 +92,10 @@ static void do_check(const struct op *op)
 
 void run_here(const struct op *op)
 {
-	unsigned int i;
-
 	switch (op->kind) {
 	case OP_OPEN: case OP_CLOSE: case OP_MMAP: case OP_BADMAP: case OP_MUNMAP:
-	case OP_MPROTECT: case OP_MREMAP: case OP_MADVISE:
+	case OP_MPROTECT: case OP_MREMAP: case OP_MADVISE: case OP_MLOCK:
+	case OP_POISON:
 		view_do(op);
 		break;
 	case OP_STORE: case OP_KWRITE: case OP_KREAD: case OP_DIRECT:
@@ -110,9 +117,7 @@ void run_here(const struct op *op)
 		device_do(op);
 		break;
 	}
-	/* A view that was replaced may have been the last of a closed context. */
-	for (i = 0; i < NR_CTX && !W->shared; i++)
-		space_ctx_check(i);
+	space_settle();
 }
 
 static void check_all(uint32_t rnd)
@@ -156,8 +161,8 @@ void run_world(struct world *w)
 {
 	W = w;
 	model_init();
+	info_init();
 	probe_init();
-	check_kernel();
 	proc_start_stranger();
 	run_list(W->seed);
 	proc_end_all();

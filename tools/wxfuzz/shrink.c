@@ -72,7 +72,7 @@ static bool try_op(struct shrink *s, unsigned int i, const struct op *op)
 	return try_list(s, s->nr);
 }
 
-/* Plainer operations: no ring, one range, of one page or line, no view */
+/* Plainer operations: no ring, no id, one range, of one page or line */
 static void shrink_op(struct shrink *s, unsigned int i)
 {
 	struct op op = s->ops[i];
@@ -81,20 +81,23 @@ static void shrink_op(struct shrink *s, unsigned int i)
 	op.uring = 0;
 	if (op.mut != M_URING_FLAGS)
 		try_op(s, i, &op);
+	if (i >= s->nr)
+		return;
+	op = s->ops[i];
+	op.id = ID_ANY;
+	try_op(s, i, &op);
 	if (i >= s->nr || op.kind < OP_ALLOC || op.kind > OP_INSTALL)
 		return;
-	for (k = 0; k < NR_RANGES && s->ops[i].nr > 1 && i < s->nr; k++) {
+	for (k = 0; i < s->nr && s->ops[i].nr > 1 && k < s->ops[i].nr; k++) {
 		op = s->ops[i];
 		op.r[0] = op.r[k];
+		op.r[0].cont = 0;
 		op.nr = 1;
 		try_op(s, i, &op);
 	}
 	for (k = 0; i < s->nr && k < s->ops[i].nr && k < NR_RANGES; k++) {
 		op = s->ops[i];
 		op.r[k].len = 1;
-		try_op(s, i, &op);
-		op = s->ops[i];
-		op.r[k].slot = NO_SLOT;
 		try_op(s, i, &op);
 	}
 }

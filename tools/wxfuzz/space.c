@@ -2,22 +2,29 @@
 /*
  * wxfuzz: views, page by page, and what touching them must do
  */
+#include <fcntl.h>
 #include <signal.h>
 
 #include "wxfuzz.h"
 
-/* What is there now, or what was there when the view was inherited */
+/* What is there, and for this view: what is hidden is so but for some heirs. */
 struct mregion *space_region(const struct slot *s)
 {
-	unsigned int top = s->page < NR_PAGES ? W->ctx[s->ctx].top[s->page] : 0, i;
-	struct mregion *r;
+	struct mregion *r = model_region(s->ctx, s->page);
 
-	for (i = top; i; i = r->older) {
-		r = &W->region[i];
-		if (s->gen > r->born && s->gen <= r->ended)
-			return r;
-	}
-	return top && !W->region[top].kept ? &W->region[top] : NULL;
+	if (r && r->hidden && (s->gen <= r->born || s->gen > r->ended))
+		return NULL;
+	return r;
+}
+
+/*
+ * Views that the kernel neither merges nor grows nor locks: also those that have
+ * all rights that the descriptor gives
+ */
+bool space_special(const struct slot *s)
+{
+	return s->kind == KIND_W || s->gen ||
+	       (s->kind == KIND_X && W->ctx[s->ctx].mode == O_RDONLY);
 }
 
 static bool may_show(unsigned int proc, const struct slot *s,
@@ -25,11 +32,16 @@ static bool may_show(unsigned int proc, const struct slot *s,
 {
 	const struct mctx *c = &W->ctx[s->ctx];
 
-	if (s->kind == KIND_W)
+	switch (s->kind) {
+	case KIND_W:
 		return page->state == OPEN && c->owner == proc && !c->owner_gone;
-	if (s->kind == KIND_X)
+	case KIND_X:
 		return page->state == SEALED_X;
-	return page->state != OPEN;
+	case KIND_XO:
+		return page->state == SEALED_X || page->state == SEALED_XO;
+	default:
+		return page->state == SEALED_X || page->state == SEALED_R;
+	}
 }
 
 /* The page that a view shows there, or NULL */
@@ -44,6 +56,14 @@ struct mpage *space_page(unsigned int proc, const struct slot *s)
 	return may_show(proc, s, page) ? page : NULL;
 }
 
+/* Is there a page with a memory error? */
+bool space_poison(unsigned int proc, unsigned int slot)
+{
+	const struct mpage *page = space_page(proc, &W->proc[proc].slot[slot]);
+
+	return page && page->poison;
+}
+
 static int touch(unsigned int proc, const struct slot *s, int prot)
 {
 	if (!s->kind || !(s->prot & prot))
@@ -52,14 +72,14 @@ static int touch(unsigned int proc, const struct slot *s, int prot)
 }
 
 /*
- * The signal that a touch raises, or 0. What can be written can be read. Whether
- * what can only be run can be read is up to the processor: -1.
+ * The signal that a touch raises, or 0. What can be written can be read. What can
+ * only be run can be read, too, if the processor does not keep it: INFO tells.
  */
 int space_read(unsigned int proc, const struct slot *s)
 {
-	if (s->kind && s->prot == PROT_EXEC)
-		return -1;
-	return touch(proc, s, PROT_READ | PROT_WRITE);
+	int prot = PROT_READ | PROT_WRITE;
+
+	return touch(proc, s, W->xo ? prot : prot | PROT_EXEC);
 }
 
 int space_write(unsigned int proc, const struct slot *s)
@@ -80,37 +100,19 @@ int space_exec(unsigned int proc, const struct slot *s)
 	return touch(proc, s, PROT_EXEC);
 }
 
-static uint32_t own_gen(unsigned int ctx)
-{
-	const struct slot *s;
-	uint32_t gen = 0;
-
-	if (W->ctx[ctx].owner == me && !W->ctx[ctx].owner_gone)
-		return 0;
-	if (!W->ctx[ctx].forks)
-		return 0;
-	for (s = W->proc[me].slot; s < W->proc[me].slot + NR_SLOTS; s++)
-		if (s->kind && s->ctx == ctx && s->gen > gen)
-			gen = s->gen;
-	return gen;
-}
-
-/* A new view of the calling process */
+/* A new view of the calling process: the owner's, or a guest's */
 void space_map(unsigned int slot, unsigned int nr, unsigned int ctx,
 	       uint32_t page, int prot)
 {
 	struct slot new = { .ctx = ctx, .prot = prot };
 	unsigned int i;
 
-	/*
-	 * Asked before or after what is there goes: the same, but for the last
-	 * view of an heir, which op_applies() keeps out.
-	 */
-	new.gen = own_gen(ctx);
 	if (prot & PROT_WRITE)
 		new.kind = KIND_W;
+	else if (prot & PROT_EXEC)
+		new.kind = prot & PROT_READ ? KIND_X : KIND_XO;
 	else
-		new.kind = prot & PROT_EXEC ? KIND_X : KIND_R;
+		new.kind = KIND_R;
 	new.dontcopy = new.kind == KIND_W;
 	for (i = 0; i < nr; i++) {
 		new.page = page + i;
@@ -128,6 +130,7 @@ long space_mprotect(unsigned int slot, unsigned int nr, int prot)
 	static const int may[] = {
 		[KIND_W] = PROT_READ | PROT_WRITE,
 		[KIND_X] = PROT_READ | PROT_EXEC,
+		[KIND_XO] = PROT_EXEC,
 		[KIND_R] = PROT_READ,
 	};
 	struct slot *s = &W->proc[me].slot[slot];
@@ -158,7 +161,9 @@ void space_fork(unsigned int from, unsigned int to)
 		if (!s->kind || s->dontcopy)
 			continue;
 		t->slot[i] = *s;
-		if (c->owner != from || c->owner_gone)
+		t->slot[i].locked = 0;
+		/* Only a W view that MADV_DOFORK copied is not an heir's. */
+		if (c->owner != from || c->owner_gone || s->kind == KIND_W)
 			continue;
 		c->forks += !counted[s->ctx];
 		counted[s->ctx] = true;
@@ -168,7 +173,7 @@ void space_fork(unsigned int from, unsigned int to)
 }
 
 /* Is there nothing left that keeps the context? */
-void space_ctx_check(unsigned int ctx)
+static void ctx_check(unsigned int ctx)
 {
 	unsigned int p, i;
 
@@ -183,6 +188,17 @@ void space_ctx_check(unsigned int ctx)
 			    W->proc[p].slot[i].ctx == ctx)
 				return;
 	model_ctx_release(ctx);
+}
+
+/* Views or descriptors have gone: and with them what only they kept. */
+void space_settle(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_CTX && !W->shared; i++) {
+		ctx_check(i);
+		model_reap(i);
+	}
 }
 
 /* Its pins go with it. */
@@ -204,9 +220,8 @@ void space_exit(unsigned int proc)
 	memset(p->fd, 0, sizeof(p->fd));
 	memset(p->pin, 0, sizeof(p->pin));
 	p->alive = 0;
-	for (i = 0; i < NR_CTX; i++) {
+	for (i = 0; i < NR_CTX; i++)
 		if (W->ctx[i].used && W->ctx[i].owner == proc)
 			W->ctx[i].owner_gone = 1;
-		space_ctx_check(i);
-	}
+	space_settle();
 }

@@ -54,6 +54,47 @@ lie()
 	[ -n "$n" ] && [ "$n" -le 12 ] && grep -q 'told something wrong' "$tmp/lie"
 }
 
+# What must have come of operations, by their kinds
+all_outcomes="
+info ok E2BIG EFAULT EINVAL ENOTTY ESTALE
+alloc ok E2BIG EBADF EEXIST EFAULT EINVAL ENOSPC ENOTTY EOVERFLOW EROFS ESTALE EXDEV
+protect ok E2BIG EBADF EBUSY EFAULT EHWPOISON EINVAL ENOENT ENOTTY EOVERFLOW EPERM EROFS
+protect ESTALE EXDEV
+free ok E2BIG EBADF EFAULT EINVAL ENOENT ENOTTY ESTALE EXDEV
+install ok E2BIG EBADF EEXIST EFAULT EHWPOISON EINVAL ENOSPC ENOTTY EOVERFLOW EROFS
+install ESTALE EXDEV
+freeze ok EINVAL
+mmap ok EACCES EXDEV
+mprotect ok EACCES ENOMEM
+mremap ok EFAULT EINVAL
+mlock ok ENOMEM
+store ok EFAULT
+kwrite ok EFAULT EIO
+kread ok EFAULT EIO
+pin ok EFAULT
+fork ok
+exit ok
+exec ok
+pass ok
+"
+
+# outcomes SEED: all that can come of an operation does, and all that is rare happens.
+outcomes()
+{
+	local kind list err missing=''
+
+	"$fuzz" --seed "$1" --ops 20000 --threads 0 > "$tmp/all" || return 1
+	while read -r kind list; do
+		for err in $list; do
+			grep -qE "^# $kind +[0-9]+:.* $err [1-9]" "$tmp/all" ||
+				missing+=" $kind:$err"
+		done
+	done <<< "$all_outcomes"
+	echo "never:$missing"
+	grep '^# [a-z -]* 0$' "$tmp/all"
+	[ -z "$missing" ] && ! grep -q '^# [a-z -]* 0$' "$tmp/all"
+}
+
 echo "TAP version 13"
 check "modprobe wxpool" modprobe wxpool
 check "an unknown option is refused" refused "$fuzz" --nothing
@@ -61,6 +102,7 @@ check "a bad number is refused" refused "$fuzz" --seed 1x
 check "to look at none in 0 is refused" refused "$fuzz" --look 0
 check "one seed does the same twice" same 7
 check "another seed does not" differs 8
+check "all outcomes are met" outcomes 7
 for seed in 1 2 3 4; do
 	check "a lie is found and shrunk, seed $seed" lie $seed
 done

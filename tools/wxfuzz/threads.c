@@ -13,10 +13,10 @@
 #include "wxfuzz.h"
 
 /* No context, and no user, reaches these: limits are not met by chance. */
-#define MANY_PAGES	30000u
+#define MANY_BYTES	(30000ull * PAGE)
 
 /* With a gap between one's and the other's, into which views may grow */
-#define PART_PAGES	(NR_PAGES + WINDOW_PAGES)
+#define PART_PAGES	(NR_PAGES + BLOCK_PAGES)
 
 void threads_setup(struct world *worlds, uint64_t seed)
 {
@@ -30,7 +30,9 @@ void threads_setup(struct world *worlds, uint64_t seed)
 		w->shared = 1;
 		w->blind = i >= NR_THREADS - 2;
 		w->uring = 1;
-		w->ctx_limit = w->user_limit = MANY_PAGES;
+		w->ctx_limit = w->user_limit = MANY_BYTES;
+		/* A context has one idle block of a protection: so it is this part's. */
+		w->block_prot = 1 + part;
 		w->page_base = part * PART_PAGES;
 		w->pool_base = part * 100;
 		w->arena = ARENA + 2ull * i * NR_SLOTS * PAGE;
@@ -43,9 +45,14 @@ static void *thread(void *arg)
 
 	W = arg;
 	model_init();
+	info_init();
 	for (i = 0; i < NR_CTX; i++) {
+		const struct op op = { .kind = OP_OPEN, .ctx = i };
+
 		W->ctx[i].used = 1;
+		W->ctx[i].mode = view_open_mode(&op);
 		W->proc[0].fd[i] = 1;
+		info_open(i);
 	}
 	run_list(W->seed);
 	return NULL;
@@ -60,9 +67,10 @@ void threads_run(struct world *worlds)
 
 	W = worlds;
 	probe_init();
-	check_kernel();
 	for (i = 0; i < NR_CTX; i++) {
-		fd = open("/dev/wxpool", O_RDWR | O_CLOEXEC);
+		const struct op op = { .kind = OP_OPEN, .ctx = i };
+
+		fd = open("/dev/wxpool", view_open_mode(&op) | O_CLOEXEC);
 		if (fd < 0 || dup3(fd, FD_CTX + i, O_CLOEXEC) < 0)
 			abort();
 		close(fd);

@@ -2,9 +2,11 @@
 /*
  * wxfuzz: contexts and their views
  *
+ * open:     flags: for which direction, if it is the last context's
  * mmap:     a slot, b first page, nr pages, flags protection
  * badmap:   as mmap, c what is wrong; no address, so that nothing can go
- * munmap, mprotect, madvise: a slot, b number of slots, flags what
+ * munmap, mprotect, madvise, mlock: a slot, b number of slots, flags what
+ * poison:   a slot
  * mremap:   a slot, b new slot, c new number, flags: 0 move, 1 copy (old
  *           length 0), 2 move and leave the old view
  */
@@ -12,9 +14,16 @@
 
 #include "wxfuzz.h"
 
+int view_open_mode(const struct op *op)
+{
+	if (op->ctx + 1u < NR_CTX)
+		return O_RDWR;
+	return op->flags & 1 ? O_WRONLY : O_RDONLY;
+}
+
 static long do_open(const struct op *op)
 {
-	int fd = open("/dev/wxpool", O_RDWR | O_CLOEXEC);
+	int fd = open("/dev/wxpool", view_open_mode(op) | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -24,23 +33,24 @@ static long do_open(const struct op *op)
 	memset(&W->ctx[op->ctx], 0, sizeof(W->ctx[0]));
 	W->ctx[op->ctx].used = 1;
 	W->ctx[op->ctx].owner = me;
+	W->ctx[op->ctx].mode = view_open_mode(op);
 	W->proc[me].fd[op->ctx] = 1;
+	info_open(op->ctx);
 	return 0;
 }
 
 static long do_close(const struct op *op)
 {
-	long ret = close(FD_CTX + op->ctx) ? -errno : 0;
-
 	W->proc[me].fd[op->ctx] = 0;
-	space_ctx_check(op->ctx);
-	return ret;
+	return close(FD_CTX + op->ctx) ? -errno : 0;
 }
 
 static long want_mmap(const struct op *op)
 {
 	const struct mctx *c = &W->ctx[op->ctx];
 
+	if (c->mode == O_WRONLY || (c->mode == O_RDONLY && op->flags & PROT_WRITE))
+		return ERR(EACCES);
 	if (op->flags & PROT_WRITE && (c->owner != me || c->owner_gone))
 		return ERR(EXDEV);
 	return 0;
@@ -103,20 +113,8 @@ static long want_badmap(const struct op *op)
 
 static long do_munmap(const struct op *op)
 {
-	unsigned int i, ctx;
-	long ret = munmap(slot_addr(op->a), op->b * PAGE) ? -errno : 0;
-
-	for (i = 0; i < op->b; i++) {
-		struct slot *s = &W->proc[me].slot[op->a + i];
-
-		ctx = s->ctx;
-		if (!s->kind)
-			continue;
-		space_unmap(op->a + i, 1);
-		if (!W->proc[me].fd[ctx])
-			space_ctx_check(ctx);
-	}
-	return ret;
+	space_unmap(op->a, op->b);
+	return munmap(slot_addr(op->a), op->b * PAGE) ? -errno : 0;
 }
 
 static long do_mprotect(const struct op *op)
@@ -138,6 +136,10 @@ static long want_mremap(const struct op *op)
 		return ERR(EINVAL);
 	if (!old.kind)
 		return ERR(EFAULT);
+	if (space_special(&old) && op->flags == 2)
+		return ERR(EINVAL);
+	if (space_special(&old) && (op->flags == 1 || op->c > 1))
+		return ERR(EFAULT);
 	for (i = 0; i < op->c; i++) {
 		to = &W->proc[me].slot[op->b + i];
 		*to = old;
@@ -145,7 +147,20 @@ static long want_mremap(const struct op *op)
 	}
 	if (op->flags == 0)
 		space_unmap(op->a, 1);
+	if (op->flags == 2)
+		W->proc[me].slot[op->a].locked = 0;
 	return 0;
+}
+
+/* Kernels differ in whether they have made room before they refuse. */
+static void forget_unmapped(const struct op *op)
+{
+	unsigned char vec;
+	unsigned int i;
+
+	for (i = op->b; i < op->b + op->c; i++)
+		if (mincore(slot_addr(i), PAGE, &vec) && errno == ENOMEM)
+			space_unmap(i, 1);
 }
 
 #ifndef MREMAP_DONTUNMAP
@@ -165,23 +180,25 @@ static long do_mremap(const struct op *op)
 /* ---- madvise */
 
 #define ADV_ODD		1	/* see any_result() */
+#define ADV_LRU		2	/* not of a view that is locked */
+#define ADV_ANY_VIEW	4	/* not of one that is special */
 
 static const struct {
 	int advice;
-	int odd;
+	int flags;
 	long want;
 } advices[] = {
 	{ MADV_NORMAL, 0, 0 },
 	{ MADV_RANDOM, 0, 0 },
 	{ MADV_SEQUENTIAL, 0, 0 },
 	{ MADV_WILLNEED, 0, 0 },
-	{ MADV_DONTNEED, 0, 0 },
+	{ MADV_DONTNEED, ADV_LRU, 0 },
 	{ MADV_DONTFORK, 0, 0 },
 	{ MADV_DOFORK, 0, 0 },
 	{ MADV_DONTDUMP, 0, 0 },
-	{ MADV_DODUMP, 0, 0 },
-	{ 20 /* COLD */, 0, 0 },
-	{ 21 /* PAGEOUT */, 0, 0 },
+	{ MADV_DODUMP, ADV_ANY_VIEW, 0 },
+	{ 20 /* COLD */, ADV_LRU, 0 },
+	{ 21 /* PAGEOUT */, ADV_LRU, 0 },
 	{ 22 /* POPULATE_READ */, 0, 0 },
 	{ 23 /* POPULATE_WRITE */, 0, 0 },
 	{ MADV_FREE, 0, ERR(EINVAL) },
@@ -203,15 +220,22 @@ int view_advice(const struct op *op)
 	return advices[op->flags % NR_ADVICES].advice;
 }
 
-static long advise_slot(unsigned int i, struct slot *s)
+/* Newer kernels refuse MADV_DOFORK for special views, as @got says. */
+static long advise_slot(unsigned int i, struct slot *s, long got)
 {
 	int sig;
 
+	if (advices[i].flags & ADV_LRU && s->locked)
+		return ERR(EINVAL);
+	if (advices[i].flags & ADV_ANY_VIEW && space_special(s))
+		return ERR(EINVAL);
 	switch (advices[i].advice) {
 	case MADV_DONTFORK:
 		s->dontcopy = 1;
 		return 0;
 	case MADV_DOFORK:
+		if (space_special(s) && got == ERR(EINVAL))
+			return got;
 		s->dontcopy = 0;
 		return 0;
 	case 22:
@@ -236,17 +260,18 @@ static bool any_result(const struct op *op)
 {
 	unsigned int i = op->flags % NR_ADVICES, n;
 
-	if (advices[i].odd)
+	if (advices[i].flags & ADV_ODD)
 		return true;
 	if (advices[i].advice != 22 && advices[i].advice != 23)
 		return false;
 	for (n = 0; n < op->b; n++)
-		if (!W->proc[me].slot[op->a + n].kind)
+		if (!W->proc[me].slot[op->a + n].kind ||
+		    space_poison(me, op->a + n))
 			return true;
 	return false;
 }
 
-static long want_madvise(const struct op *op)
+static long want_madvise(const struct op *op, long got)
 {
 	unsigned int i = op->flags % NR_ADVICES, n;
 	long hole = 0, err;
@@ -260,7 +285,7 @@ static long want_madvise(const struct op *op)
 			hole = ERR(ENOMEM);
 			continue;
 		}
-		err = advise_slot(i, s);
+		err = advise_slot(i, s, got);
 		if (err)
 			return err;
 	}
@@ -277,6 +302,53 @@ static long do_madvise(const struct op *op)
 	return ret;
 }
 
+/* ---- mlock */
+
+static long do_mlock(const struct op *op)
+{
+	void *p = slot_addr(op->a);
+	size_t len = op->b * PAGE;
+
+	switch (op->flags) {
+	case 0:
+		return mlock(p, len) ? -errno : 0;
+	case 1:
+		return mlock2(p, len, MLOCK_ONFAULT) ? -errno : 0;
+	default:
+		return munlock(p, len) ? -errno : 0;
+	}
+}
+
+/* Unless there is a hole, locking fails if a page cannot be had for it. */
+static long want_mlock(const struct op *op, long got)
+{
+	unsigned int n;
+
+	for (n = 0; n < op->b; n++) {
+		struct slot *s = &W->proc[me].slot[op->a + n];
+
+		if (!s->kind)
+			return ERR(ENOMEM);
+		if (!space_special(s))
+			s->locked = op->flags < 2;
+	}
+	if (op->flags < 2 && (got == ERR(ENOMEM) || got == ERR(EHWPOISON)))
+		return got;
+	return 0;
+}
+
+/* ---- memory errors */
+
+/* The kernel says EBUSY if it cannot do more than note it, as here. */
+static long do_poison(const struct op *op)
+{
+	long ret = madvise(slot_addr(op->a), PAGE, MADV_HWPOISON) ? -errno : 0;
+
+	if (ret == 0 || ret == ERR(EBUSY))
+		space_page(me, &W->proc[me].slot[op->a])->poison = 1;
+	return ret;
+}
+
 static void probe_slots(const struct op *op)
 {
 	uint64_t rnd = op->rnd;
@@ -284,6 +356,8 @@ static void probe_slots(const struct op *op)
 
 	if (op->kind == OP_MMAP)
 		nr = op->nr;
+	if (op->kind == OP_POISON)
+		nr = 1;
 	if (op->kind == OP_MREMAP) {
 		first = op->b;
 		nr = op->c;
@@ -324,14 +398,24 @@ long view_do(const struct op *op)
 	case OP_MREMAP:
 		want = want_mremap(op);
 		ret = do_mremap(op);
+		if (ret)
+			forget_unmapped(op);
+		break;
+	case OP_MLOCK:
+		ret = do_mlock(op);
+		want = want_mlock(op, ret);
+		break;
+	case OP_POISON:
+		want = ret = do_poison(op);
 		break;
 	default:
-		want = want_madvise(op);
 		ret = do_madvise(op);
+		want = want_madvise(op, ret);
 		if (any_result(op))
 			want = ret;
 		break;
 	}
+	space_settle();
 	expect_ret(op, want, ret);
 	if (op->kind != OP_BADMAP && probe_due(op))
 		probe_slots(op);

@@ -14,39 +14,52 @@
  *
  * A *context* is one open of /dev/wxpool. It is a sparse space of pages
  * indexed by file offset; its *owner* is the address space (mm) that opened
- * it. A *pool* is a lifetime within a context, named by a non-zero number of
- * the user's choice: it begins with its first pages or lines and ends with
- * WXPOOL_IOC_FREE. A *region* is the pages that one range of one
- * WXPOOL_IOC_ALLOC granted to a pool.
+ * it. Its id is a number that no other context has or had since the module was
+ * loaded. A *pool* is a lifetime within a context, named by a non-zero number
+ * of the user's choice: it begins with its first pages or lines and ends with
+ * WXPOOL_IOC_FREE.
  *
- * A page is absent, OPEN (writable), or sealed R or X. WXPOOL_IOC_ALLOC takes
- * it from absent to OPEN, WXPOOL_IOC_PROTECT once from OPEN to R or X, and
- * WXPOOL_IOC_FREE from any state to absent.
+ * A page is absent, OPEN (writable), or sealed R (readable), X (readable and
+ * executable) or XO (executable only). WXPOOL_IOC_ALLOC takes it from absent to
+ * OPEN, WXPOOL_IOC_PROTECT once from OPEN to R, X or XO, and WXPOOL_IOC_FREE
+ * from any state to absent.
  *
- * A *packed page* is R or X from the start, and never writable. It consists of
- * *lines* of 64 bytes, which may belong to different pools. A line is free
- * (trap instructions in an X page, zeros in an R page) or live.
- * WXPOOL_IOC_INSTALL makes a line live, with bytes copied by the kernel, and
- * the page if it is absent. WXPOOL_IOC_FREE makes a pool's lines free again,
- * and a page without a live line absent. There is no other transition.
+ * A *packed page* is R, X or XO from the start, and never writable. It consists
+ * of *lines* of 64 bytes, which may belong to different pools. A line is free
+ * (zeros in an R page, else trap instructions) or live. WXPOOL_IOC_INSTALL makes
+ * a line live, with bytes copied by the kernel, and the page if it is absent.
+ * WXPOOL_IOC_FREE makes a pool's lines free again, and a page without a live
+ * line absent. A *block* is the packed pages of an aligned stretch of 2 MiB that
+ * are one huge page: they come and go together. There is no other transition.
+ *
+ * The module keeps one block without a live line for each protection: the
+ * *idle* one. It is as good as absent to every operation, but views show its
+ * free lines. It goes when its memory is needed.
  *
  * A *view* is an mmap(MAP_SHARED) of the context. Its kind is fixed when it
  * is made, by the protection asked for, and mprotect() cannot change it:
  *
- * ======  ======================  ================  =====================
- * kind    mmap() protection       who               pages it can touch
- * ======  ======================  ================  =====================
- * W view  PROT_WRITE, no EXEC     the owner         OPEN
- * X view  PROT_EXEC, no WRITE     any holder of fd  sealed X
- * R view  PROT_READ or PROT_NONE  any holder of fd  sealed R or X
- * ======  ======================  ================  =====================
+ * =======  =======================  ================  ===================
+ * kind     mmap() protection        who               pages it can touch
+ * =======  =======================  ================  ===================
+ * W view   PROT_WRITE, no EXEC      the owner         OPEN
+ * X view   PROT_READ and PROT_EXEC  any holder of fd  X
+ * XO view  PROT_EXEC alone          any holder of fd  X and XO
+ * R view   PROT_READ or PROT_NONE   any holder of fd  R and X
+ * =======  =======================  ================  ===================
  *
  * A view may cover pages in any state, also absent ones: touching a page that
- * its kind does not allow raises SIGBUS. W views are not inherited by fork();
- * the others are, and go on showing in the child what they showed at the
- * fork, whatever the owner frees later. (A packed page in which the owner
- * freed lines stays in the child as it was: what is installed there later the
- * child does not see.)
+ * its kind does not allow raises SIGBUS, and so does a page with a memory error.
+ * mprotect() cannot make an XO view readable; whether loads from it fail is up
+ * to the processor, see WXPOOL_FEATURE_XO. W views cannot be locked in memory
+ * (nor need any view), and do not merge with each other.
+ *
+ * An *heir* is a process that fork() made of the owner, or of another heir: it
+ * inherits all views but W views. They go on showing what they showed at the
+ * fork, whatever the owner frees later: a pool that an heir inherited is *kept*
+ * when it is freed, until no such heir has such a view. Its pages are then out
+ * of the owner's reach, but count towards the limits. Its lines in packed pages
+ * that other pools use stay as they are, also for the owner, and are not free.
  */
 
 /**
@@ -60,31 +73,40 @@
  *   else -E2BIG;
  * - what a shorter structure lacks is taken as zero.
  *
- * Offsets, lengths and addresses are in bytes and multiples of the page size,
- * but for those of WXPOOL_IOC_INSTALL. An operation that fails has changed
+ * Every structure names the context that it is meant for by its id, or by 0 if
+ * any will do. A program whose descriptor was closed behind its back, and whose
+ * number belongs to another context by now, gets an error then.
+ *
+ * All operations but WXPOOL_IOC_INFO are the owner's only, and need a descriptor
+ * open for reading and writing. Those on one context happen one after the
+ * other, from however many threads they come. One that fails has changed
  * nothing.
+ *
+ * Offsets and lengths are in bytes and multiples of the page size, but for those
+ * of WXPOOL_IOC_INSTALL.
  *
  * The same operations can be submitted to io_uring: see &struct
  * wxpool_uring_cmd.
  *
  * Each error has one meaning for all operations:
  *
- * - EACCES: this kind of view is never allowed: writable and executable, or
- *   MAP_PRIVATE (mmap only).
  * - E2BIG: the structure has a non-zero tail that this kernel does not know, or
  *   is larger than a page.
+ * - EACCES: this kind of view is never allowed: writable and executable, or
+ *   MAP_PRIVATE (mmap only). A security module may refuse an operation with it.
+ * - EBADF: the descriptor is not open for reading and writing.
  * - EBUSY: somebody holds a reference to a page to be sealed: a pipe, an
  *   io_uring buffer, I/O in flight. Try again once it is dropped.
- * - EEXIST: a page or line of the range is in use.
+ * - EEXIST: a page or line of the range is in use, or kept for an heir.
  * - EFAULT: the structure, the vector or a source of WXPOOL_IOC_INSTALL is not
  *   readable, or a structure with outputs is not writable memory. (One that
- *   ceases to be while the call is on its way, be it that the call itself seals,
- *   frees or maps over its pages, cannot receive the results: then the operation
- *   was done.)
+ *   ceases to be while the call is on its way cannot receive the results: then
+ *   the operation was done.)
+ * - EHWPOISON: a page of the range has a memory error.
  * - EINTR: a fatal signal arrived.
  * - EINVAL: malformed: a misaligned or empty range, pool 0, an unknown flag
  *   or protection, a non-zero reserved field, more than WXPOOL_MAX_RANGES
- *   ranges or none, more than WXPOOL_MAX_INSTALL bytes.
+ *   elements or none, more than WXPOOL_MAX_INSTALL bytes.
  * - ENOENT: no such pool, or no such page in that pool.
  * - ENOMEM: the kernel or the memory cgroup is out of memory.
  * - ENOSPC: over the limit of the context or of the user.
@@ -92,189 +114,326 @@
  * - EOVERFLOW: the range ends beyond the space of the context.
  * - EPERM: an illegal transition: the page is sealed already.
  * - EROFS: the context is frozen.
+ * - ESTALE: the descriptor is another context's than the structure says.
  * - EXDEV: the caller is not the owner.
  *
  * mmap() itself adds its own: EPERM where /dev is mounted noexec or a
  * security module refuses, ENOMEM at the limit of mappings.
  */
 
-#define WXPOOL_ABI_VERSION	1
+#define WXPOOL_ABI_VERSION	2
 
-/* The most ranges that one call takes. */
+/* The most elements in the vector of one call. */
 #define WXPOOL_MAX_RANGES	1024
 
-/* The most bytes that one WXPOOL_IOC_INSTALL copies, each range in full lines. */
+/* The most bytes that one WXPOOL_IOC_INSTALL copies, in full lines. */
 #define WXPOOL_MAX_INSTALL	(16 << 20)
 
 #define WXPOOL_TYPE		'W'
-#define WXPOOL_IOC_INFO		_IO(WXPOOL_TYPE, 0x80)
-#define WXPOOL_IOC_ALLOC	_IO(WXPOOL_TYPE, 0x81)
-#define WXPOOL_IOC_PROTECT	_IO(WXPOOL_TYPE, 0x82)
-#define WXPOOL_IOC_FREE		_IO(WXPOOL_TYPE, 0x83)
-#define WXPOOL_IOC_INSTALL	_IO(WXPOOL_TYPE, 0x84)
-#define WXPOOL_IOC_FREEZE	_IO(WXPOOL_TYPE, 0x85)
 
 /**
  * enum wxpool_prot - what a page is sealed to
  * @WXPOOL_PROT_R: readable, never executable: shown by R views
- * @WXPOOL_PROT_X: readable and executable: shown by X views and R views
+ * @WXPOOL_PROT_X: readable and executable: shown by X, XO and R views
+ * @WXPOOL_PROT_XO: executable only: shown by XO views
  */
 enum wxpool_prot {
 	WXPOOL_PROT_R = 1,
 	WXPOOL_PROT_X = 2,
+	WXPOOL_PROT_XO = 3,
 };
 
 /**
- * enum wxpool_install_flags - flags of WXPOOL_IOC_INSTALL
- * @WXPOOL_INSTALL_HUGE: make packed pages @huge_size of &struct wxpool_info at
- *	a time, where all of that window is absent: as one huge page if there
- *	is one. They go back together. Falls back to single pages
+ * enum wxpool_features - bits of @features of &struct wxpool_info
+ * @WXPOOL_FEATURE_XO: on this processor loads from XO views fail (x86: memory
+ *	protection keys; arm64: EPAN). Without it they succeed
  */
-enum wxpool_install_flags {
-	WXPOOL_INSTALL_HUGE = 1,
+enum wxpool_features {
+	WXPOOL_FEATURE_XO = 1,
+};
+
+/**
+ * enum wxpool_pool_state - what a pool's number stands for
+ * @WXPOOL_POOL_GONE: nothing
+ * @WXPOOL_POOL_KEPT: freed, but heirs show it
+ * @WXPOOL_POOL_LIVE: pages or lines
+ */
+enum wxpool_pool_state {
+	WXPOOL_POOL_GONE = 0,
+	WXPOOL_POOL_KEPT = 1,
+	WXPOOL_POOL_LIVE = 2,
 };
 
 /**
  * struct wxpool_info - ioctl(WXPOOL_IOC_INFO)
  * @size: sizeof(struct wxpool_info)
+ * @pool: a pool to ask about, or 0
+ * @context: id of the context, or 0; output: its id
  * @abi_version: WXPOOL_ABI_VERSION of the module
- * @features: bits of later additions, none yet
+ * @frozen: 1 after WXPOOL_IOC_FREEZE, else 0
+ * @features: of &enum wxpool_features
  * @space: size of a context's offset space in bytes
+ * @page_size: granularity of WXPOOL_IOC_ALLOC in bytes
+ * @line_size: granularity of packed pages in bytes
+ * @block_size: size and alignment of a block in bytes, 0 if there is none
+ * @max_ranges: most elements in the vector of one call
  * @context_limit: most bytes that a context may hold
  * @user_limit: most bytes that all contexts of a user may hold
- * @page_size: granularity of regions in bytes
- * @line_size: granularity of packed pages in bytes
- * @huge_size: size and alignment of a huge page in bytes, 0 if there is none
- * @max_ranges: most ranges in one call
+ * @charged: bytes that the context holds: pages, and what the module needs for
+ *	them and for pools
+ * @user_charged: bytes that all contexts of its user hold
+ * @pools: live pools
+ * @pages_open: pages that are OPEN
+ * @pages_read: pages that are R, in packed pages or not
+ * @pages_exec: pages that are X, in packed pages or not
+ * @pages_exec_only: pages that are XO, in packed pages or not
+ * @pages_packed: packed pages among them
+ * @pages_huge: those that are part of a huge page
+ * @pages_idle: pages of idle blocks
+ * @pages_kept: pages that only heirs show
+ * @lines: live lines
+ * @lines_kept: lines of kept pools
+ * @pool_state: what @pool is, a &enum wxpool_pool_state
+ * @__reserved: 0
+ * @pool_pages: pages that WXPOOL_IOC_ALLOC gave to @pool
+ * @pool_lines: lines that WXPOOL_IOC_INSTALL gave to @pool
  *
- * Everything but @size is output. Anyone who holds the fd may ask.
+ * Everything but the first three is output. Of a number that several kept pools
+ * had, @pool_pages and @pool_lines are their sums. Anyone who holds the fd may
+ * ask.
  */
 struct wxpool_info {
 	__u32 size;
+	__u32 pool;
+	__aligned_u64 context;
 	__u32 abi_version;
+	__u32 frozen;
 	__aligned_u64 features;
 	__aligned_u64 space;
-	__aligned_u64 context_limit;
-	__aligned_u64 user_limit;
 	__u32 page_size;
 	__u32 line_size;
-	__u32 huge_size;
+	__u32 block_size;
 	__u32 max_ranges;
+	__aligned_u64 context_limit;
+	__aligned_u64 user_limit;
+	__aligned_u64 charged;
+	__aligned_u64 user_charged;
+	__aligned_u64 pools;
+	__aligned_u64 pages_open;
+	__aligned_u64 pages_read;
+	__aligned_u64 pages_exec;
+	__aligned_u64 pages_exec_only;
+	__aligned_u64 pages_packed;
+	__aligned_u64 pages_huge;
+	__aligned_u64 pages_idle;
+	__aligned_u64 pages_kept;
+	__aligned_u64 lines;
+	__aligned_u64 lines_kept;
+	__u32 pool_state;
+	__u32 __reserved;
+	__aligned_u64 pool_pages;
+	__aligned_u64 pool_lines;
+};
+
+#define WXPOOL_IOC_INFO		_IO(WXPOOL_TYPE, 0x80)
+
+/**
+ * struct wxpool_alloc_range - one element of WXPOOL_IOC_ALLOC's vector
+ * @offset: file offset of the first page
+ * @length: bytes, not 0
+ */
+struct wxpool_alloc_range {
+	__aligned_u64 offset;
+	__aligned_u64 length;
 };
 
 /**
- * struct wxpool_range - one element of an operation's vector
- * @offset: file offset of the first byte; WXPOOL_IOC_INSTALL: a multiple of
- *	@line_size of &struct wxpool_info
- * @length: bytes, not 0; WXPOOL_IOC_INSTALL: need not be a multiple of anything
- * @addr: where to map the view that fits the pages' new state, or 0 for none;
- *	WXPOOL_IOC_INSTALL: where the bytes are, at any alignment
- * @prot: a &enum wxpool_prot; WXPOOL_IOC_ALLOC: 0
+ * struct wxpool_alloc - ioctl(WXPOOL_IOC_ALLOC)
+ * @size: sizeof(struct wxpool_alloc)
+ * @pool: the pool, not 0
+ * @context: id of the context, or 0
+ * @ranges: address of an array of &struct wxpool_alloc_range
+ * @nr_ranges: number of its elements, 1 to WXPOOL_MAX_RANGES
+ * @flags: 0
+ *
+ * Grants zeroed OPEN pages to @pool, which comes to life with them. Fails with
+ * EEXIST where a page is not absent.
+ */
+struct wxpool_alloc {
+	__u32 size;
+	__u32 pool;
+	__aligned_u64 context;
+	__aligned_u64 ranges;
+	__u32 nr_ranges;
+	__u32 flags;
+};
+
+#define WXPOOL_IOC_ALLOC	_IO(WXPOOL_TYPE, 0x81)
+
+/**
+ * struct wxpool_protect_range - one element of WXPOOL_IOC_PROTECT's vector
+ * @offset: file offset of the first page
+ * @length: bytes, not 0
+ * @prot: a &enum wxpool_prot
  * @__reserved: 0
  */
-struct wxpool_range {
+struct wxpool_protect_range {
 	__aligned_u64 offset;
 	__aligned_u64 length;
-	__aligned_u64 addr;
 	__u32 prot;
 	__u32 __reserved;
 };
 
 /**
- * struct wxpool_vec - ioctl(WXPOOL_IOC_ALLOC), ioctl(WXPOOL_IOC_PROTECT),
- *	ioctl(WXPOOL_IOC_INSTALL)
- * @size: sizeof(struct wxpool_vec)
+ * struct wxpool_protect - ioctl(WXPOOL_IOC_PROTECT)
+ * @size: sizeof(struct wxpool_protect)
  * @pool: the pool, not 0
- * @ranges: address of an array of &struct wxpool_range
+ * @context: id of the context, or 0
+ * @ranges: address of an array of &struct wxpool_protect_range
  * @nr_ranges: number of its elements, 1 to WXPOOL_MAX_RANGES
- * @flags: WXPOOL_IOC_INSTALL: of &enum wxpool_install_flags; else 0
- * @nr_mapped: output of the first two: how many ranges, from the first, have
- *	the view that they asked for
- * @map_error: output of the first two: 0, or the errno (positive) with which
- *	mmap() refused the view of range @nr_mapped
+ * @flags: 0
  *
- * WXPOOL_IOC_ALLOC grants zeroed OPEN pages to @pool, which comes to life
- * with them. Fails with EEXIST where a page is not absent.
- *
- * WXPOOL_IOC_PROTECT seals OPEN pages of @pool, all of the ranges or none. No
- * view, process or pin can change the pages once it has returned, and none
- * could execute them before.
- *
- * Both then map a view over each range that has an @addr, W views after
- * WXPOOL_IOC_ALLOC and X or R views after WXPOOL_IOC_PROTECT, as with
- * mmap(MAP_SHARED | MAP_FIXED): what was there is replaced. The pages keep
- * their new state if that fails: the call returns 0 and @map_error says why.
- *
- * WXPOOL_IOC_INSTALL copies bytes into free lines, which become @pool's, and
- * makes the packed pages that are absent: all of the ranges or none. What a
- * range leaves of its last line stays trap instructions or zeros. Fails with
- * EEXIST where a line is live or a page is not a packed one of that @prot. It
- * maps nothing, as views made at any time show packed pages, and writes nothing
- * to the structure.
- * The bytes may be executed once the call has returned; a processor that runs
- * another thread then needs what the architecture asks for where code is
- * modified by another processor, as with any other way to publish code. Bytes
- * that change during the call are copied as they are met.
- *
- * For the owner only. Calls on one context, from several threads, happen one
- * after the other.
+ * Seals OPEN pages of @pool, all of the ranges or none. No view, process or pin
+ * can change the pages once it has returned, and none could execute them
+ * before.
  */
-struct wxpool_vec {
+struct wxpool_protect {
 	__u32 size;
 	__u32 pool;
+	__aligned_u64 context;
 	__aligned_u64 ranges;
 	__u32 nr_ranges;
 	__u32 flags;
-	__u32 nr_mapped;
-	__u32 map_error;
+};
+
+#define WXPOOL_IOC_PROTECT	_IO(WXPOOL_TYPE, 0x82)
+
+/**
+ * enum wxpool_free_flags - flags of WXPOOL_IOC_FREE
+ * @WXPOOL_FREE_ALL: all pools; @pools and @nr_pools are 0
+ * @WXPOOL_FREE_REVOKE: also from heirs: nothing is kept. With
+ *	WXPOOL_FREE_ALL, what was kept goes too
+ */
+enum wxpool_free_flags {
+	WXPOOL_FREE_ALL = 1,
+	WXPOOL_FREE_REVOKE = 2,
 };
 
 /**
  * struct wxpool_free - ioctl(WXPOOL_IOC_FREE)
  * @size: sizeof(struct wxpool_free)
- * @pool: the pool to end
- * @flags: 0
+ * @flags: of &enum wxpool_free_flags
+ * @context: id of the context, or 0
+ * @pools: address of an array of __u32: the pools to end
+ * @nr_pools: number of its elements, 1 to WXPOOL_MAX_RANGES
  * @__reserved: 0
- * @nr_freed: output: pages that went back to the system
- * @nr_kept: output: pages that a forked child still shows
+ * @pages_freed: output: pages that went back to the system
+ * @pages_kept: output: pages that only heirs show from now on
+ * @lines_kept: output: lines of pools that heirs inherited
  *
- * Views are not unmapped: their pages are gone, touching them raises SIGBUS.
- * Lines of packed pages that other pools use are trap instructions or zeros
- * again when the call returns; no thread may be running them.
+ * Ends the pools, all or none: ENOENT if one is not there, or is there twice.
+ * Needs no memory. Views are not unmapped: touching the pools' pages raises
+ * SIGBUS. Lines of packed pages that stay are trap instructions or zeros again
+ * when the call returns; no thread may be running them.
  *
- * Pages that a forked child inherited are out of the owner's reach, but stay
- * until the child is gone; until then they count towards the limits, and
- * WXPOOL_IOC_ALLOC on their offsets fails with EEXIST. Where they were packed
- * pages, WXPOOL_IOC_INSTALL makes new ones there for all but such children. A
- * packed page that other pools use is copied for the owner, which can fail
- * with ENOMEM or ENOSPC.
- *
- * For the owner only.
+ * What heirs inherited is kept, see "objects" above.
  */
 struct wxpool_free {
 	__u32 size;
-	__u32 pool;
 	__u32 flags;
+	__aligned_u64 context;
+	__aligned_u64 pools;
+	__u32 nr_pools;
 	__u32 __reserved;
-	__aligned_u64 nr_freed;
-	__aligned_u64 nr_kept;
+	__aligned_u64 pages_freed;
+	__aligned_u64 pages_kept;
+	__aligned_u64 lines_kept;
 };
+
+#define WXPOOL_IOC_FREE		_IO(WXPOOL_TYPE, 0x83)
+
+/**
+ * enum wxpool_range_flags - flags of &struct wxpool_install_range
+ * @WXPOOL_RANGE_CONT: the bytes go on right behind those of the range before,
+ *	at any byte; @offset and @prot are 0
+ */
+enum wxpool_range_flags {
+	WXPOOL_RANGE_CONT = 1,
+};
+
+/**
+ * struct wxpool_install_range - one element of WXPOOL_IOC_INSTALL's vector
+ * @offset: file offset, a multiple of @line_size of &struct wxpool_info
+ * @length: bytes, not 0, need not be a multiple of anything
+ * @source: address of the bytes, at any alignment
+ * @prot: a &enum wxpool_prot
+ * @flags: of &enum wxpool_range_flags
+ */
+struct wxpool_install_range {
+	__aligned_u64 offset;
+	__aligned_u64 length;
+	__aligned_u64 source;
+	__u32 prot;
+	__u32 flags;
+};
+
+/**
+ * enum wxpool_install_flags - flags of WXPOOL_IOC_INSTALL
+ * @WXPOOL_INSTALL_BLOCKS: make packed pages a block at a time, if all of it is
+ *	absent and there is a huge page for it; else single pages
+ */
+enum wxpool_install_flags {
+	WXPOOL_INSTALL_BLOCKS = 1,
+};
+
+/**
+ * struct wxpool_install - ioctl(WXPOOL_IOC_INSTALL)
+ * @size: sizeof(struct wxpool_install)
+ * @pool: the pool, not 0
+ * @context: id of the context, or 0
+ * @ranges: address of an array of &struct wxpool_install_range
+ * @nr_ranges: number of its elements, 1 to WXPOOL_MAX_RANGES
+ * @flags: of &enum wxpool_install_flags
+ *
+ * Copies bytes into free lines, which become @pool's, and makes the packed
+ * pages that are absent: all of the ranges or none. What a range leaves of its
+ * last line stays trap instructions or zeros. Fails with EEXIST where a line is
+ * live or kept, or a page is not a packed one of that @prot.
+ *
+ * Nothing of a call that fails was ever readable or executable. The bytes may be
+ * executed once the call has returned; a processor that runs another thread then
+ * needs what the architecture asks for where code is modified by another
+ * processor, as with any other way to publish code. Bytes that change during the
+ * call are copied as they are met.
+ */
+struct wxpool_install {
+	__u32 size;
+	__u32 pool;
+	__aligned_u64 context;
+	__aligned_u64 ranges;
+	__u32 nr_ranges;
+	__u32 flags;
+};
+
+#define WXPOOL_IOC_INSTALL	_IO(WXPOOL_TYPE, 0x84)
 
 /**
  * struct wxpool_freeze - ioctl(WXPOOL_IOC_FREEZE)
  * @size: sizeof(struct wxpool_freeze)
  * @flags: 0
+ * @context: id of the context, or 0
  *
  * Has no output. From now on WXPOOL_IOC_ALLOC, WXPOOL_IOC_PROTECT and
  * WXPOOL_IOC_INSTALL fail with EROFS, for good. Freezing a frozen context does
  * nothing.
- *
- * For the owner only.
  */
 struct wxpool_freeze {
 	__u32 size;
 	__u32 flags;
+	__aligned_u64 context;
 };
+
+#define WXPOOL_IOC_FREEZE	_IO(WXPOOL_TYPE, 0x85)
 
 /**
  * struct wxpool_uring_cmd - the command of an IORING_OP_URING_CMD
@@ -284,7 +443,8 @@ struct wxpool_freeze {
  * In @cmd of the submission, with the number of the operation as @cmd_op, the
  * context's file as @fd, and no flags of io_uring's for commands. The
  * completion's @res is what ioctl() would give, 0 or a negative errno; results
- * are in the structure by then, which must live that long.
+ * are in the structure by then, which must live that long. A security module
+ * that judges ioctls judges these too.
  */
 struct wxpool_uring_cmd {
 	__aligned_u64 arg;

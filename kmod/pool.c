@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * wxpool: pools, and what is theirs
+ */
+#include <linux/log2.h>
+#include <linux/rhashtable.h>
+#include <linux/slab.h>
+
+#include "internal.h"
+
+static struct kmem_cache *wxpool_pool_cache;
+
+static const struct rhashtable_params wxpool_pools_params = {
+	.key_len = sizeof(u32),
+	.key_offset = offsetof(struct wxpool_pool, id),
+	.head_offset = offsetof(struct wxpool_pool, node),
+	.automatic_shrinking = true,
+};
+
+/*
+ * Beside the pool: the memory cgroup's note of whose it is, and its part of the
+ * hash table, which is 10 to 21 bytes and not the cgroup's.
+ */
+#define WXPOOL_POOL_COST	(sizeof(struct wxpool_pool) + sizeof(void *) + 20)
+
+int wxpool_pool_init(void)
+{
+	wxpool_pool_cache = KMEM_CACHE(wxpool_pool, SLAB_ACCOUNT);
+	return wxpool_pool_cache ? 0 : -ENOMEM;
+}
+
+void wxpool_pool_exit(void)
+{
+	kmem_cache_destroy(wxpool_pool_cache);
+}
+
+int wxpool_pools_init(struct wxpool_context *ctx)
+{
+	return rhashtable_init(&ctx->pools, &wxpool_pools_params);
+}
+
+struct wxpool_pool *wxpool_pool_find(struct wxpool_context *ctx, u32 id)
+{
+	lockdep_assert_held(&ctx->lock);
+	return rhashtable_lookup_fast(&ctx->pools, &id, wxpool_pools_params);
+}
+
+static struct wxpool_pool *wxpool_pool_new(struct wxpool_context *ctx, u32 id, gfp_t gfp)
+{
+	struct wxpool_pool *pool;
+
+	if (wxpool_charge(ctx, WXPOOL_POOL_COST))
+		return ERR_PTR(-ENOSPC);
+	pool = kmem_cache_zalloc(wxpool_pool_cache, gfp);
+	if (!pool)
+		goto err_uncharge;
+	pool->id = id;
+	pool->born = ctx->forks;
+	/* Whatever its error is, it comes of memory that it cannot wait for. */
+	if (rhashtable_insert_fast(&ctx->pools, &pool->node, wxpool_pools_params))
+		goto err_free;
+	ctx->info.pools++;
+	return pool;
+
+err_free:
+	kmem_cache_free(wxpool_pool_cache, pool);
+err_uncharge:
+	wxpool_uncharge(ctx, WXPOOL_POOL_COST);
+	return ERR_PTR(-ENOMEM);
+}
+
+/*
+ * A pool that something will be added to, made if it is not there; goes to
+ * wxpool_pool_put() if nothing comes into it. -EROFS, -ENOMEM or -ENOSPC
+ */
+struct wxpool_pool *wxpool_pool_get(struct wxpool_context *ctx, u32 id, gfp_t gfp)
+{
+	lockdep_assert_held_write(&ctx->lock);
+	if (ctx->info.frozen)
+		return ERR_PTR(-EROFS);
+	return wxpool_pool_find(ctx, id) ?: wxpool_pool_new(ctx, id, gfp);
+}
+
+/* It is found no more. */
+void wxpool_pool_unlink(struct wxpool_context *ctx, struct wxpool_pool *pool)
+{
+	lockdep_assert_held_write(&ctx->lock);
+	WARN_ON_ONCE(rhashtable_remove_fast(&ctx->pools, &pool->node, wxpool_pools_params));
+	ctx->info.pools--;
+}
+
+/* Its pages and lines are gone by now. */
+void wxpool_pool_destroy(struct wxpool_context *ctx, struct wxpool_pool *pool)
+{
+	if (pool->order)
+		wxpool_put_memory(ctx, pool->extents, sizeof(*pool->extents) << pool->order);
+	kmem_cache_free(wxpool_pool_cache, pool);
+	wxpool_uncharge(ctx, WXPOOL_POOL_COST);
+}
+
+/* Ends a pool that a failed operation made. */
+void wxpool_pool_put(struct wxpool_context *ctx, struct wxpool_pool *pool)
+{
+	if (pool->nr)
+		return;
+	wxpool_pool_unlink(ctx, pool);
+	wxpool_pool_destroy(ctx, pool);
+}
+
+/* Has room for @nr more extents: 0, -ENOMEM or -ENOSPC. */
+int wxpool_pool_room(struct wxpool_context *ctx, struct wxpool_pool *pool, unsigned long nr,
+		     gfp_t gfp)
+{
+	struct wxpool_extent *extents;
+	unsigned int order;
+
+	lockdep_assert_held_write(&ctx->lock);
+	nr += pool->nr;
+	if (nr <= BIT(pool->order))
+		return 0;
+	if (nr >= BIT(26))
+		return -ENOSPC;
+	order = order_base_2(nr);
+	extents = wxpool_get_memory(ctx, sizeof(*extents) << order, gfp);
+	if (IS_ERR(extents))
+		return PTR_ERR(extents);
+	memcpy(extents, wxpool_extents(pool), sizeof(*extents) * pool->nr);
+	if (pool->order)
+		wxpool_put_memory(ctx, pool->extents, sizeof(*extents) << pool->order);
+	pool->extents = extents;
+	pool->order = order;
+	return 0;
+}
+
+/* There must be room for an extent, and one more for each WXPOOL_EXTENT_MAX lines. */
+void wxpool_pool_add(struct wxpool_pool *pool, u64 line, u64 nr)
+{
+	struct wxpool_extent *extents = wxpool_extents(pool), *last;
+	u64 n;
+
+	for (; nr; line += n, nr -= n) {
+		last = pool->nr ? &extents[pool->nr - 1] : NULL;
+		if (!last || last->line + last->nr != line || last->nr == WXPOOL_EXTENT_MAX) {
+			last = &extents[pool->nr++];
+			*last = (struct wxpool_extent){ .line = line };
+		}
+		n = min_t(u64, nr, WXPOOL_EXTENT_MAX - last->nr);
+		last->nr += n;
+	}
+}
+
+/* Adds what a pool has to @info. */
+void wxpool_count_pool(struct wxpool_context *ctx, const struct wxpool_pool *pool,
+		       struct wxpool_info *info)
+{
+	const struct wxpool_extent *extent = wxpool_extents((struct wxpool_pool *)pool);
+	const struct wxpool_extent *stop = extent + pool->nr;
+	const struct wxpool_region *region;
+	unsigned int nr;
+	u64 line, end;
+
+	for (; extent < stop; extent++) {
+		line = extent->line;
+		for (end = line + extent->nr; line < end; line += nr) {
+			region = wxpool_find_page(ctx, line >> WXPOOL_LINES_SHIFT)->region;
+			nr = wxpool_lines_of_region(region, line, end);
+			if (region->page)
+				info->pool_lines += nr;
+			else
+				info->pool_pages++;
+			cond_resched();
+		}
+	}
+}
