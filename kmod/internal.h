@@ -118,6 +118,7 @@ struct wxpool_region {
 	u64 born;			/* wxpool_context.forks when it, or its pool, was made */
 	u64 ended;			/* the same when it was hidden, or WXPOOL_SHOWN */
 	enum wxpool_state state;	/* of packed pages */
+	bool revived;			/* it was idle once: a call that fails leaves it so */
 	unsigned int nr_pages;
 	unsigned int nr_lines;		/* live ones */
 	unsigned int nr_kept;		/* lines of kept pools */
@@ -193,7 +194,7 @@ struct wxpool_ending {
 	u64 freed;			/* pages that went back */
 	u64 kept;			/* pages that only heirs see now */
 	u64 lines_kept;
-	bool undone;			/* a call failed: no block stays idle for it */
+	bool undone;			/* a call failed: no block is idle that was not before */
 };
 
 /* What the structures of all operations with a vector begin with */

@@ -242,6 +242,7 @@ int wxpool_claim_lines(struct wxpool_context *ctx, struct wxpool_region *region,
 	if (ctx->idle[region->state] == region) {
 		ctx->idle[region->state] = NULL;
 		wxpool_count_idle(ctx, -(long)region->nr_pages);
+		region->revived = true;
 	}
 	if (!region->nr_lines)
 		wxpool_count_packed(ctx, region, 1);
@@ -261,7 +262,8 @@ static void wxpool_packed_fade(struct wxpool_context *ctx, struct wxpool_region 
 		ctx->info.pages_kept += region->nr_pages;
 		ending->kept += region->nr_pages;
 		wxpool_hide_pages(ctx, region->pgoff, ending);
-	} else if (region->nr_pages > 1 && !ending->undone && !wxpool_is_broken(region->page)) {
+	} else if (region->nr_pages > 1 && (!ending->undone || region->revived) &&
+		   !wxpool_is_broken(region->page)) {
 		if (ctx->idle[region->state])
 			ending->freed += wxpool_drop_block(ctx, region->state);
 		ctx->idle[region->state] = region;
