@@ -50,60 +50,26 @@ static inline long trace_run(void (*fn)(int fd), int fd, const char *word)
 }
 
 /*
- * Functions by which the kernel goes from one thing to the next, and the module's:
- * those that the function tracer finds, and those of lib/, which need probes
+ * The module's functions, and those of the core's that go with a walk over many
+ * things. (Functions of lib/, such as rb_next(), cannot be traced.)
  */
-static const char *const trace_patterns[] = {
-	"vma_*", "*i_mmap*", "*cond_resched*", "*:mod:wxpool",
-};
-static const char *const trace_steps[] = {
-	"rb_next", "rb_prev", "mas_find", "mas_next", "mas_prev", "xas_find", "xas_next",
-	"xas_load", "__radix_tree_lookup",
-};
-
-#define TRACE_GROUP	"wxpool_test"
-
-/* Puts probes there, or takes them away. */
-static inline void trace_probe(bool on)
-{
-	char text[96];
-	size_t i;
-
-	for (i = 0; i < sizeof(trace_steps) / sizeof(trace_steps[0]); i++) {
-		snprintf(text, sizeof(text), on ? "p:%s/%s %s" : "-:%s/%s", TRACE_GROUP,
-			 trace_steps[i], trace_steps[i]);
-		trace_write("kprobe_events", O_APPEND, text);
-	}
-}
-
 static inline int trace_calls(void)
 {
+	static const char *const names[] = {
+		"vma_*", "*i_mmap*", "*cond_resched*", "*:mod:wxpool",
+	};
 	char pid[16];
 	size_t i;
 
 	if (trace_write("current_tracer", 0, "nop") ||
 	    trace_write("set_ftrace_filter", O_TRUNC, ""))
 		return -ENODEV;
-	for (i = 0; i < sizeof(trace_patterns) / sizeof(trace_patterns[0]); i++)
-		trace_write("set_ftrace_filter", O_APPEND, trace_patterns[i]);
-	trace_probe(true);
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		trace_write("set_ftrace_filter", O_APPEND, names[i]);
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
-	if (trace_write("set_ftrace_pid", O_TRUNC, pid) ||
-	    trace_write("set_event_pid", O_TRUNC, pid) ||
-	    trace_write("events/" TRACE_GROUP "/enable", 0, "1"))
+	if (trace_write("set_ftrace_pid", O_TRUNC, pid))
 		return -ENODEV;
 	return trace_write("current_tracer", 0, "function");
-}
-
-static inline void trace_end(void)
-{
-	trace_write("current_tracer", 0, "nop");
-	trace_write("events/" TRACE_GROUP "/enable", 0, "0");
-	trace_probe(false);
-	trace_write("set_ftrace_filter", O_TRUNC, "");
-	trace_write("set_ftrace_pid", O_TRUNC, "");
-	trace_write("set_event_pid", O_TRUNC, "");
-	trace_write("tracing_on", 0, "1");
 }
 
 /* Calls of such functions that @fn makes; it is run in any case. */
@@ -115,7 +81,10 @@ static inline long count_calls(void (*fn)(int fd), int fd)
 		fn(fd);
 	else
 		nr = trace_run(fn, fd, "");
-	trace_end();
+	trace_write("current_tracer", 0, "nop");
+	trace_write("set_ftrace_filter", O_TRUNC, "");
+	trace_write("set_ftrace_pid", O_TRUNC, "");
+	trace_write("tracing_on", 0, "1");
 	return nr;
 }
 
