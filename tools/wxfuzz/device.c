@@ -528,12 +528,18 @@ static void judge(const struct op *op, struct room *room)
 	uint64_t pages = 0;
 	unsigned int i;
 
-	for (i = 0; op->kind == OP_ALLOC && i < op->nr; i++)
-		pages += op->r[i].len;
-	if (op->kind == OP_INSTALL)
-		pages = model_install_pages(op);
-	if (op->kind == OP_ALLOC || op->kind == OP_INSTALL)
-		info_judge(op->ctx, pages, room);
+	switch (op->kind) {
+	case OP_ALLOC:
+		for (i = 0; i < op->nr; i++)
+			pages += op->r[i].len;
+		info_judge(op->ctx, pages, pages, room);
+		break;
+	case OP_INSTALL:
+		/* With a block there may be no room for what comes after it. */
+		info_judge(op->ctx, model_install_pages(op, 0),
+			   model_install_pages(op, ALL_BLOCKS), room);
+		break;
+	}
 }
 
 /* Those of an INSTALL that was done */

@@ -291,11 +291,11 @@ static uint64_t ceiling(unsigned int ctx)
 }
 
 /*
- * Of an operation that needs at least @pages new pages: must it fail for want of
- * room, or may it? If it may, idle blocks may have to go first, and all that the
- * user keeps for speed.
+ * Of an operation that needs at least @least new pages, or @most with all blocks:
+ * must it fail for want of room, or may it? If it may, idle blocks may have to go
+ * first, and all that the user keeps for speed.
  */
-void info_judge(unsigned int ctx, uint64_t pages, struct room *room)
+void info_judge(unsigned int ctx, uint64_t least, uint64_t most, struct room *room)
 {
 	uint64_t idle = (uint64_t)nr_idle(ctx) * BLOCK_PAGES * PAGE;
 	struct wxpool_info info;
@@ -306,10 +306,10 @@ void info_judge(unsigned int ctx, uint64_t pages, struct room *room)
 	if (W->shared)
 		return;
 	ask(ctx, 0, &info);
-	held = info.charged + pages * PAGE;
-	user = info.user_charged + pages * PAGE;
-	room->may = held + CALL_SLACK > W->ctx_limit ||
-		    user + CALL_SLACK > W->user_limit;
+	held = info.charged + least * PAGE;
+	user = info.user_charged + least * PAGE;
+	most = (most - least) * PAGE + CALL_SLACK;
+	room->may = held + most > W->ctx_limit || user + most > W->user_limit;
 	/* A request to a ring may keep a closed context for a moment. */
 	room->must = held > W->ctx_limit + idle + CALL_SLACK ||
 		     (!W->uring && user > W->user_limit + all_idle() + CALL_SLACK);
@@ -430,6 +430,9 @@ void info_compare(unsigned int ctx, uint32_t pool, const struct wxpool_info *got
 {
 	struct wxpool_info want;
 
+	/* Another context of the user may have taken the idle ones' room. */
+	if (!W->shared)
+		settle_idle(ctx, NULL);
 	compare_fixed(ctx, got);
 	model_count(ctx, pool, &want);
 	if (got->pool_state != want.pool_state)

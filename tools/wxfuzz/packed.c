@@ -180,14 +180,14 @@ long model_install_error(const struct op *op, unsigned int blocks)
 	return plan(&in, op, blocks);
 }
 
-/* How many new pages it needs at least: single ones */
-uint64_t model_install_pages(const struct op *op)
+/* How many new pages it needs */
+uint64_t model_install_pages(const struct op *op, unsigned int blocks)
 {
 	static __thread struct install in;
 	uint64_t sum = 0;
 	unsigned int i;
 
-	plan(&in, op, 0);
+	plan(&in, op, blocks);
 	for (i = 0; i < in.nr; i++)
 		sum += in.part[i].idle ? 0 : in.part[i].nr_pages;
 	return sum;

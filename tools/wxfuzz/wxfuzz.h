@@ -375,7 +375,7 @@ void model_fill(struct mline *line, enum state state);
 /* packed.c: lines */
 long model_install_error(const struct op *op, unsigned int blocks);
 void model_install(const struct op *op, unsigned int blocks);
-uint64_t model_install_pages(const struct op *op);
+uint64_t model_install_pages(const struct op *op, unsigned int blocks);
 enum state model_block_state(const struct op *op, unsigned int stretch);
 bool model_stretch_absent(unsigned int ctx, unsigned int stretch);
 bool model_covers(const struct op *op, const struct mregion *r);
@@ -389,7 +389,7 @@ void info_before(const struct op *op);
 void info_after(const struct op *op, long ret);
 unsigned int info_settle_emptied(unsigned int ctx);
 bool info_may_go(const struct mregion *r);
-void info_judge(unsigned int ctx, uint64_t pages, struct room *room);
+void info_judge(unsigned int ctx, uint64_t least, uint64_t most, struct room *room);
 void info_check_failed(unsigned int ctx, const struct room *room);
 void info_compare(unsigned int ctx, uint32_t pool, const struct wxpool_info *got);
 void info_check(unsigned int ctx, uint32_t pool);
