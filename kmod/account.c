@@ -2,16 +2,14 @@
 /*
  * wxpool: what contexts and their users may hold
  *
- * All that operations make counts, in bytes: pages, and what the module needs for
- * them and for pools. What is kept for speed alone (idle blocks, an empty table)
- * counts too, and goes when somebody needs the memory: the context or its user,
- * who are at their limit, or the system, through the shrinker.
+ * All that operations make counts, in bytes: pages, and what the module needs for them and for
+ * pools. What is kept for speed alone (idle blocks, an empty table) counts too, and goes at the
+ * limit of the context or its user, or when the system needs it, through the shrinker.
  */
 #include <linux/cred.h>
 #include <linux/log2.h>
 #include <linux/mutex.h>
 #include <linux/shrinker.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 

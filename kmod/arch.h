@@ -2,9 +2,8 @@
 /*
  * wxpool: what differs between processors
  *
- * WXPOOL_TRAPS: eight bytes of instructions that trap.
- * wxpool_sync_icache(): lets processors see instructions that the kernel has
- *	written through its own mapping.
+ * WXPOOL_TRAPS: eight bytes of instructions that trap
+ * wxpool_sync_icache(): has processors see instructions that the kernel has written
  * wxpool_keeps_xo(): do loads from pages that are mapped PROT_EXEC alone fail?
  */
 #ifndef WXPOOL_ARCH_H
@@ -29,15 +28,14 @@ static inline bool wxpool_keeps_xo(void)
 #define WXPOOL_TRAPS	0xd4200000d4200000ull	/* brk #0 */
 
 /*
- * Cleans and invalidates to the point of unification, which reaches all
- * processors. A VIPT instruction cache may hold the old bytes under users'
- * addresses, which an invalidation by the kernel's does not find: all of it
- * goes, as in the core's sync_icache_aliases(), which is not exported.
+ * Cleans and invalidates to the point of unification, which reaches all processors. A VIPT
+ * instruction cache may hold the old bytes under users' addresses, which an invalidation by the
+ * kernel's does not find: all of it goes, as in the core's sync_icache_aliases(), which is not
+ * exported.
  *
- * Each processor has to execute an ISB, too, before it runs what was written.
- * The caller does on its return to user space; for other threads that is up to
- * the user, as with any other code (flush_icache_range() would interrupt all
- * processors for it).
+ * Each processor has to execute an ISB, too, before it runs what was written. The caller does on
+ * its return to user space; for other threads that is up to the user, as with any other code
+ * (flush_icache_range() would interrupt all processors for it).
  */
 static inline void wxpool_sync_icache(unsigned long start, unsigned long end)
 {

@@ -64,92 +64,62 @@ static inline const void *wxpool_uring_payload(const struct io_uring_cmd *cmd)
 #endif
 }
 
+int wxpool_judge_view(struct file *file, vm_flags_t *flags,
+		      const struct vm_operations_struct **vm_ops);
+
 /*
- * From 6.16 on a view is described before its VMA exists (->mmap_prepare);
- * before, ->mmap gets the VMA. Only with the former can it merge with its
- * neighbours on these kernels.
+ * From 6.16 on a view is described before its VMA exists (->mmap_prepare); before, ->mmap gets
+ * the VMA. Only with the former can it merge with its neighbours on these kernels.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
 
-#define vm_area_desc vm_area_struct
-
-int wxpool_mmap(struct vm_area_desc *view, struct file *file);
-
-static inline vm_flags_t wxpool_view_get_flags(const struct vm_area_struct *vma)
-{
-	return vma->vm_flags;
-}
-
 /*
- * 6.12 tries to merge a view with the one before it again, after ->mmap has
- * changed its flags, with an iterator that is only sound if what the view
- * replaces is one VMA or nothing; else it warns in commit_merge(), and may do
- * worse. A flag that means nothing to us, and that the one before lacks, keeps
- * such a view apart.
+ * 6.12 tries to merge a view with the one before it again, after ->mmap has changed its flags,
+ * with an iterator that is only sound if what the view replaces is one VMA or nothing; else it
+ * warns in commit_merge(), and may do worse. A flag that means nothing to us, and that the one
+ * before lacks, keeps such a view apart.
  */
 static inline vm_flags_t wxpool_no_merge(const struct vm_area_struct *vma)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && \
-	LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 	struct vm_area_struct *old = find_vma(vma->vm_mm, vma->vm_start);
 	struct vm_area_struct *prev;
 
 	if (old && old->vm_start < vma->vm_end &&
 	    (old->vm_start > vma->vm_start || old->vm_end < vma->vm_end)) {
 		prev = find_vma(vma->vm_mm, vma->vm_start - 1);
-		if (prev && prev->vm_flags & VM_RAND_READ)
-			return VM_SEQ_READ;
-		return VM_RAND_READ;
+		return prev && prev->vm_flags & VM_RAND_READ ? VM_SEQ_READ : VM_RAND_READ;
 	}
 #endif
 	return 0;
 }
 
-static inline void wxpool_view_set_flags(struct vm_area_struct *vma, vm_flags_t flags)
+static inline int wxpool_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	vm_flags_init(vma, flags | wxpool_no_merge(vma));
+	vm_flags_t flags = vma->vm_flags;
+	int err = wxpool_judge_view(file, &flags, &vma->vm_ops);
+
+	if (!err)
+		vm_flags_init(vma, flags | wxpool_no_merge(vma));
+	return err;
 }
 
-static inline int wxpool_fop_mmap(struct file *file, struct vm_area_struct *vma)
-{
-	return wxpool_mmap(vma, file);
-}
-
-#define WXPOOL_FOP_MMAP	.mmap = wxpool_fop_mmap
-
+#define WXPOOL_FOP_MMAP	.mmap = wxpool_mmap
 #else
-
-int wxpool_mmap(struct vm_area_desc *view, struct file *file);
-
+static inline int wxpool_mmap(struct vm_area_desc *desc)
+{
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
-static inline vm_flags_t wxpool_view_get_flags(const struct vm_area_desc *desc)
-{
-	return desc->vm_flags;
-}
-
-static inline void wxpool_view_set_flags(struct vm_area_desc *desc, vm_flags_t flags)
-{
-	desc->vm_flags = flags;
-}
+	return wxpool_judge_view(desc->file, &desc->vm_flags, &desc->vm_ops);
 #else
-static inline vm_flags_t wxpool_view_get_flags(const struct vm_area_desc *desc)
-{
-	return vma_flags_to_legacy(desc->vma_flags);
-}
+	vm_flags_t flags = vma_flags_to_legacy(desc->vma_flags);
+	int err = wxpool_judge_view(desc->file, &flags, &desc->vm_ops);
 
-static inline void wxpool_view_set_flags(struct vm_area_desc *desc, vm_flags_t flags)
-{
 	desc->vma_flags = legacy_to_vma_flags(flags);
-}
+	return err;
 #endif
-
-static inline int wxpool_fop_mmap(struct vm_area_desc *desc)
-{
-	return wxpool_mmap(desc, desc->file);
 }
 
-#define WXPOOL_FOP_MMAP	.mmap_prepare = wxpool_fop_mmap
-
+#define WXPOOL_FOP_MMAP	.mmap_prepare = wxpool_mmap
 #endif
 
 #endif /* WXPOOL_COMPAT_H */

@@ -7,16 +7,14 @@
 #include <linux/rhashtable.h>
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 
 #define WXPOOL_FS_MAGIC	0x57585021	/* "WXP!" */
 
 /*
- * All opens of the device node share its inode, but each context needs a
- * mapping of its own for its views to be found in. The file stays the node's,
- * so that noexec and security modules judge views by the node.
+ * All opens of the node share its inode, but each context needs a mapping of its own for its views.
+ * The file stays the node's, so that noexec and security modules judge views by the node.
  */
 static int wxpool_init_fs_context(struct fs_context *fc)
 {
@@ -81,12 +79,6 @@ static struct wxpool_context *wxpool_context_new(void)
 	return ctx;
 }
 
-static void wxpool_context_free(struct wxpool_context *ctx)
-{
-	mmdrop(ctx->owner);
-	kfree(ctx);
-}
-
 int wxpool_open(struct inode *inode, struct file *file)
 {
 	struct wxpool_context *ctx;
@@ -117,7 +109,8 @@ err_inode:
 err_pools:
 	rhashtable_destroy(&ctx->pools);
 err_context:
-	wxpool_context_free(ctx);
+	mmdrop(ctx->owner);
+	kfree(ctx);
 	return err;
 }
 
@@ -129,7 +122,7 @@ int wxpool_release(struct inode *inode, struct file *file)
 
 	down_write(&ctx->lock);
 	WARN_ON_ONCE(!list_empty(&ctx->heirs) || ctx->fork_mm || ctx->info.pages_kept);
-	wxpool_free_all(ctx, false, &ending);
+	wxpool_free_all(&ending, false);
 	wxpool_drop_idle(ctx);
 	up_write(&ctx->lock);
 	rhashtable_destroy(&ctx->pools);
@@ -137,7 +130,8 @@ int wxpool_release(struct inode *inode, struct file *file)
 	WARN_ON_ONCE(atomic_long_read(&ctx->charged));
 	wxpool_user_put(ctx);
 	wxpool_inode_free(ctx->inode);
-	wxpool_context_free(ctx);
+	mmdrop(ctx->owner);
+	kfree(ctx);
 	return 0;
 }
 
@@ -173,8 +167,7 @@ static void wxpool_ask_pool(struct wxpool_context *ctx, struct wxpool_info *info
 	}
 }
 
-int wxpool_op_info(struct wxpool_context *ctx, union wxpool_args *args, const void *vec,
-		   gfp_t gfp)
+int wxpool_op_info(struct wxpool_context *ctx, union wxpool_args *args, const void *vec, gfp_t gfp)
 {
 	struct wxpool_info *info = &args->info;
 	u32 size = info->size, pool = info->pool;
@@ -191,8 +184,13 @@ int wxpool_op_info(struct wxpool_context *ctx, union wxpool_args *args, const vo
 /* For people; programs ask INFO. */
 void wxpool_show_fdinfo(struct seq_file *m, struct file *file)
 {
+	static const char *const names[] = {	/* of counters, as they come */
+		"open", "read", "exec", "exec-only", "packed", "huge", "idle", "kept", "lines",
+		"kept-lines",
+	};
 	struct wxpool_context *ctx = file->private_data;
 	struct wxpool_info info;
+	unsigned int i;
 
 	if (down_read_killable(&ctx->lock))
 		return;
@@ -200,16 +198,8 @@ void wxpool_show_fdinfo(struct seq_file *m, struct file *file)
 	up_read(&ctx->lock);
 	seq_printf(m, "wxpool-context:\t%llu%s\n", info.context, info.frozen ? " frozen" : "");
 	seq_printf(m, "wxpool-pools:\t%llu\n", info.pools);
-	seq_printf(m, "wxpool-open:\t%llu\n", info.pages_open);
-	seq_printf(m, "wxpool-read:\t%llu\n", info.pages_read);
-	seq_printf(m, "wxpool-exec:\t%llu\n", info.pages_exec);
-	seq_printf(m, "wxpool-exec-only:\t%llu\n", info.pages_exec_only);
-	seq_printf(m, "wxpool-packed:\t%llu\n", info.pages_packed);
-	seq_printf(m, "wxpool-huge:\t%llu\n", info.pages_huge);
-	seq_printf(m, "wxpool-idle:\t%llu\n", info.pages_idle);
-	seq_printf(m, "wxpool-kept:\t%llu\n", info.pages_kept);
-	seq_printf(m, "wxpool-lines:\t%llu\n", info.lines);
-	seq_printf(m, "wxpool-kept-lines:\t%llu\n", info.lines_kept);
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		seq_printf(m, "wxpool-%s:\t%llu\n", names[i], (&info.pages_open)[i]);
 	seq_printf(m, "wxpool-charged:\t%llu\n", info.charged);
 	seq_printf(m, "wxpool-limit:\t%llu\n", info.context_limit);
 }

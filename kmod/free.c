@@ -2,172 +2,161 @@
 /*
  * wxpool: FREE ends pools, all of a vector or none
  *
- * A pool that a living heir inherited is kept, whole, by the newest such heir.
- * When that ends, the next older one that inherited it has it, or it goes. Nothing
- * is copied, nothing is looked for, and no memory is needed.
+ * A pool that a living heir inherited is kept, whole, by the newest such heir. When that ends, the
+ * next older one that inherited it has it, or it goes. Nothing is copied, no memory is needed.
  *
- * Under the context's lock, for each page that goes or is hidden: faults in
- * flight are waited for, it goes out of its table, and in the end it is unmapped,
- * together with its neighbours. For each line of a page that stays: it becomes
- * trap instructions or zeros, unless it is kept.
+ * Under the context's lock, for each page that goes or is hidden: faults in flight are waited for,
+ * it goes out of its table, and is unmapped together with its neighbours. A line of a page that
+ * stays becomes trap instructions or zeros, unless it is kept.
  */
 #include <linux/rhashtable.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 
-static void wxpool_end_page(struct wxpool_context *ctx, struct wxpool_page *page,
-			    pgoff_t pgoff, enum wxpool_fate fate, struct wxpool_ending *ending)
+static void wxpool_end_page(struct wxpool_ending *ending, struct wxpool_page *page, pgoff_t pgoff)
 {
-	if (fate == WXPOOL_REAPED)
+	struct wxpool_context *ctx = ending->ctx;
+
+	if (ending->fate == WXPOOL_REAPED)
 		ctx->info.pages_kept--;
 	else
 		--*wxpool_nr_pages(ctx, wxpool_state(page));
-	if (fate != WXPOOL_KEPT) {
-		wxpool_end_pages(ctx, pgoff, ending);
+	if (ending->fate != WXPOOL_KEPT) {
+		wxpool_end_pages(ending, pgoff);
 		return;
 	}
 	page->region->ended = ctx->forks;
 	ctx->info.pages_kept++;
 	ending->kept++;
-	wxpool_hide_pages(ctx, pgoff, ending);
+	wxpool_hide_pages(ending, pgoff);
 }
 
-void wxpool_end_extent(struct wxpool_context *ctx, const struct wxpool_extent *extent,
-		       enum wxpool_fate fate, struct wxpool_ending *ending)
+void wxpool_end_extent(struct wxpool_ending *ending, const struct wxpool_extent *extent)
 {
 	u64 line = extent->line, end = line + extent->nr;
 	struct wxpool_page *page;
 	unsigned int nr;
 
 	for (; line < end; line += nr) {
-		page = wxpool_find_page(ctx, line >> WXPOOL_LINES_SHIFT);
+		page = wxpool_find_page(ending->ctx, line >> WXPOOL_LINES_SHIFT);
 		nr = wxpool_lines_of_region(page->region, line, end);
 		if (page->region->page)
-			wxpool_end_lines(ctx, page->region, line, nr, fate, ending);
+			wxpool_end_lines(ending, page->region, line, nr);
 		else
-			wxpool_end_page(ctx, page, line >> WXPOOL_LINES_SHIFT, fate, ending);
+			wxpool_end_page(ending, page, line >> WXPOOL_LINES_SHIFT);
 		cond_resched();
 	}
 }
 
 /* Ends a pool that is not found any more, and is kept no more either. */
-void wxpool_end_pool(struct wxpool_context *ctx, struct wxpool_pool *pool,
-		     enum wxpool_fate fate, struct wxpool_ending *ending)
+void wxpool_end_pool(struct wxpool_ending *ending, struct wxpool_pool *pool)
 {
 	const struct wxpool_extent *extents = wxpool_extents(pool);
 	u32 i;
 
-	lockdep_assert_held_write(&ctx->lock);
+	lockdep_assert_held_write(&ending->ctx->lock);
 	for (i = 0; i < pool->nr; i++)
-		wxpool_end_extent(ctx, &extents[i], fate, ending);
-	if (fate != WXPOOL_KEPT)
-		wxpool_pool_destroy(ctx, pool);
+		wxpool_end_extent(ending, &extents[i]);
+	if (ending->fate != WXPOOL_KEPT)
+		wxpool_pool_destroy(ending->ctx, pool);
 }
 
 /* If the newest heirs inherited it, they have it from now on. */
-static void wxpool_keep_pool(struct wxpool_context *ctx, struct wxpool_pool *pool,
-			     struct wxpool_ending *ending)
+static void wxpool_keep_pool(void *ptr, void *arg)
 {
-	struct wxpool_heirs *newest = list_last_entry(&ctx->heirs, struct wxpool_heirs, link);
+	struct wxpool_ending *ending = arg;
+	struct list_head *heirs = &ending->ctx->heirs;
+	struct wxpool_heirs *newest = list_last_entry(heirs, struct wxpool_heirs, link);
+	struct wxpool_pool *pool = ptr;
 
-	if (!list_empty(&ctx->heirs) && newest->nr > pool->born) {
+	ending->fate = WXPOOL_FREED;
+	if (!list_empty(heirs) && newest->nr > pool->born) {
+		ending->fate = WXPOOL_KEPT;
 		pool->next = newest->kept;
 		newest->kept = pool;
-		wxpool_end_pool(ctx, pool, WXPOOL_KEPT, ending);
-	} else {
-		wxpool_end_pool(ctx, pool, WXPOOL_FREED, ending);
 	}
-}
-
-static void wxpool_keep_one(void *pool, void *ending)
-{
-	wxpool_keep_pool(((struct wxpool_ending *)ending)->ctx, pool, ending);
+	wxpool_end_pool(ending, pool);
 }
 
 static void wxpool_forget_one(void *pool, void *ending)
 {
 	wxpool_pool_destroy(((struct wxpool_ending *)ending)->ctx, pool);
-	cond_resched();
 }
 
-/* Nothing is kept, so nobody has to look which lines are whose. */
-static void wxpool_end_all(struct wxpool_context *ctx, struct wxpool_ending *ending)
+/* All pools that are live or kept: so nobody has to look which lines are whose. */
+static void wxpool_end_all(struct wxpool_ending *ending)
 {
+	struct wxpool_context *ctx = ending->ctx;
 	const size_t first = offsetof(struct wxpool_info, pages_open);
 	const size_t stop = offsetofend(struct wxpool_info, lines_kept);
 	struct wxpool_heirs *heirs;
 	struct wxpool_pool *pool;
 
+	rhashtable_free_and_destroy(&ctx->pools, wxpool_forget_one, ending);
 	list_for_each_entry(heirs, &ctx->heirs, link) {
 		while ((pool = heirs->kept)) {
 			heirs->kept = pool->next;
-			wxpool_forget_one(pool, ending);
+			wxpool_pool_destroy(ctx, pool);
+			cond_resched();
 		}
 	}
 	wxpool_count_idle(ctx, -(long)ctx->info.pages_idle);
 	memset(ctx->idle, 0, sizeof(ctx->idle));
 	memset((void *)&ctx->info + first, 0, stop - first);
-	ending->freed += wxpool_end_tables(ctx);
-	wxpool_unmap(ctx, 0, WXPOOL_SPACE >> PAGE_SHIFT);
+	wxpool_end_tables(ending);
 }
 
 /* All pools; @revoke: also from heirs, with what these keep */
-void wxpool_free_all(struct wxpool_context *ctx, bool revoke, struct wxpool_ending *ending)
+void wxpool_free_all(struct wxpool_ending *ending, bool revoke)
 {
-	bool all = revoke || list_empty(&ctx->heirs);
+	struct wxpool_context *ctx = ending->ctx;
 
-	rhashtable_free_and_destroy(&ctx->pools, all ? wxpool_forget_one : wxpool_keep_one,
-				    ending);
+	if (revoke || list_empty(&ctx->heirs))
+		wxpool_end_all(ending);
+	else
+		rhashtable_free_and_destroy(&ctx->pools, wxpool_keep_pool, ending);
 	/* Cannot fail: it is content with a small table. */
 	WARN_ON_ONCE(wxpool_pools_init(ctx));
 	ctx->info.pools = 0;
-	if (all)
-		wxpool_end_all(ctx, ending);
 }
 
-/* Looks for all pools before any is touched. */
-static int wxpool_doom(struct wxpool_context *ctx, const u32 *ids, u32 nr)
+/* Marks pools, or takes the mark from them; returns how many there are before one is missing. */
+static u32 wxpool_doom(struct wxpool_context *ctx, const u32 *ids, u32 nr, bool doom)
 {
 	struct wxpool_pool *pool;
 	u32 i;
 
 	for (i = 0; i < nr; i++) {
 		pool = wxpool_pool_find(ctx, ids[i]);
-		if (!pool || pool->doomed)
+		if (!pool || pool->doomed == doom)
 			break;
-		pool->doomed = 1;
+		pool->doomed = doom;
 	}
-	if (i == nr)
-		return 0;
-	while (i--)
-		wxpool_pool_find(ctx, ids[i])->doomed = 0;
-	return -ENOENT;
+	return i;
 }
 
-static int wxpool_free_some(struct wxpool_context *ctx, const u32 *ids, u32 nr, bool revoke,
-			    struct wxpool_ending *ending)
+static int wxpool_free_some(struct wxpool_ending *ending, const u32 *ids, u32 nr, bool revoke)
 {
+	struct wxpool_context *ctx = ending->ctx;
+	u32 i, found = wxpool_doom(ctx, ids, nr, true);
 	struct wxpool_pool *pool;
-	int err;
-	u32 i;
 
-	err = wxpool_doom(ctx, ids, nr);
-	if (err)
-		return err;
+	if (found < nr) {
+		wxpool_doom(ctx, ids, found, false);
+		return -ENOENT;
+	}
 	for (i = 0; i < nr; i++) {
 		pool = wxpool_pool_find(ctx, ids[i]);
 		wxpool_pool_unlink(ctx, pool);
 		if (revoke)
-			wxpool_end_pool(ctx, pool, WXPOOL_FREED, ending);
+			wxpool_end_pool(ending, pool);
 		else
-			wxpool_keep_pool(ctx, pool, ending);
+			wxpool_keep_pool(pool, ending);
 	}
 	return 0;
 }
 
-int wxpool_op_free(struct wxpool_context *ctx, union wxpool_args *args, const void *vec,
-		   gfp_t gfp)
+int wxpool_op_free(struct wxpool_context *ctx, union wxpool_args *args, const void *vec, gfp_t gfp)
 {
 	struct wxpool_free *arg = &args->free;
 	bool all = arg->flags & WXPOOL_FREE_ALL, revoke = arg->flags & WXPOOL_FREE_REVOKE;
@@ -186,10 +175,10 @@ int wxpool_op_free(struct wxpool_context *ctx, union wxpool_args *args, const vo
 	if (err)
 		return err;
 	if (all)
-		wxpool_free_all(ctx, revoke, &ending);
+		wxpool_free_all(&ending, revoke);
 	else
-		err = wxpool_free_some(ctx, ids, arg->nr_pools, revoke, &ending);
-	wxpool_unmap_ended(ctx, &ending);
+		err = wxpool_free_some(&ending, ids, arg->nr_pools, revoke);
+	wxpool_unmap_ended(&ending);
 	up_write(&ctx->lock);
 	arg->pages_freed = ending.freed;
 	arg->pages_kept = ending.kept;

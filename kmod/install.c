@@ -2,23 +2,17 @@
 /*
  * wxpool: INSTALL puts bytes into lines of packed pages, all of a vector or none
  *
- * 1. Without a lock, the bytes are copied from the user: into a buffer or, if
- *    there are many, those of whole pages and blocks into new ones.
- * 2. Under the context's lock all lines are claimed. If a page is absent that
- *    has been filled, it takes its place as it is.
- * 3. What is not in place yet is copied there. Nothing can fail any more.
- *
- * So nothing of a call that fails was ever in an executable page.
+ * 1. Without a lock, the bytes are copied from the user: into a buffer or, if there are many,
+ *    those of whole pages and blocks into new ones.
+ * 2. Under the context's lock all lines are claimed. A new page takes the place of an absent one.
+ * 3. What is not in place yet is copied there. Nothing can fail any more, so nothing of a call that
+ *    fails was ever in an executable page.
  */
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 
-/*
- * Adjacent lines of a call: first a run, which goes on as far as ranges adjoin, then
- * what of it has its bytes in one place.
- */
+/* Adjacent lines: a run of ranges that adjoin; of large calls a page, a block, or what is left */
 struct wxpool_part {
 	u64 line;
 	u32 nr;
@@ -27,16 +21,15 @@ struct wxpool_part {
 	struct wxpool_region *region;	/* of the new page or block that they are in, or NULL */
 };
 
-#define WXPOOL_FEW_PARTS	64
-
-/*
- * What most calls need beside the stack. The context keeps one, so that a function
- * or a module needs no memory to be got and, as many kernels do then, cleared.
- */
+/* The context keeps one of %WXPOOL_FEW runs, so that a function or a module needs no memory. */
 struct wxpool_buffer {
-	struct wxpool_part runs[WXPOOL_FEW_PARTS], parts[WXPOOL_FEW_PARTS];
-	u64 bytes[(SZ_32K - 2 * WXPOOL_FEW_PARTS * sizeof(struct wxpool_part)) / sizeof(u64)];
+	u64 bytes[(SZ_32K - SZ_4K) / sizeof(u64)];
+	struct wxpool_part runs[];	/* and as many ranges */
 };
+
+#define WXPOOL_FEW	64
+#define WXPOOL_BUFFER_SIZE(_nr)	(sizeof(struct wxpool_buffer) +			\
+	(_nr) * (sizeof(struct wxpool_part) + sizeof(struct wxpool_install_range)))
 
 /* One INSTALL on its way */
 struct wxpool_inst {
@@ -46,10 +39,11 @@ struct wxpool_inst {
 	bool blocks;			/* prefer them */
 	const struct wxpool_install_range *ranges;
 	u32 nr_ranges, nr_runs, nr_parts;
-	struct wxpool_part *runs, *parts;
+	struct wxpool_part *runs, *parts;	/* the same, if none is split */
+	const struct wxpool_part *at;	/* where the next byte goes, and after how many of it */
+	u32 pos;
 	u64 nr_lines;			/* of all */
 	u64 nr_claimed;			/* of them, from the first */
-	void *bytes;			/* for parts without a region, if @buffer is too small */
 };
 
 static int wxpool_check_install(const struct wxpool_install_range *range, bool first)
@@ -78,10 +72,12 @@ static int wxpool_add_range(struct wxpool_inst *inst, const struct wxpool_instal
 	if (!range->flags) {
 		if (!inst->nr_runs || range->prot != run->state ||
 		    range->offset != ALIGN(*end, WXPOOL_LINE_SIZE)) {
-			run = inst->runs + inst->nr_runs++;
-			*run = (struct wxpool_part){
+			inst->nr_runs++;
+			*++run = (struct wxpool_part){
 				.line = range->offset >> WXPOOL_LINE_SHIFT,
 				.state = range->prot,
+				.bytes = (void *)inst->buffer->bytes +
+					 (inst->nr_lines << WXPOOL_LINE_SHIFT),
 			};
 		}
 		*end = range->offset;
@@ -93,25 +89,6 @@ static int wxpool_add_range(struct wxpool_inst *inst, const struct wxpool_instal
 	inst->nr_lines += nr - run->nr;
 	run->nr = nr;
 	return inst->nr_lines > WXPOOL_MAX_INSTALL >> WXPOOL_LINE_SHIFT ? -EINVAL : 0;
-}
-
-static struct wxpool_part *wxpool_get_parts(struct wxpool_part *few, u32 nr, gfp_t gfp)
-{
-	return nr <= WXPOOL_FEW_PARTS ? few : kvmalloc_array(nr, sizeof(*few), gfp);
-}
-
-static int wxpool_find_runs(struct wxpool_inst *inst)
-{
-	u64 end = 0;
-	u32 i;
-	int err = 0;
-
-	inst->runs = wxpool_get_parts(inst->buffer->runs, inst->nr_ranges, inst->gfp);
-	if (!inst->runs)
-		return -ENOMEM;
-	for (i = 0; i < inst->nr_ranges && !err; i++)
-		err = wxpool_add_range(inst, &inst->ranges[i], &end);
-	return err;
 }
 
 static bool wxpool_is_full(u64 line, u64 left, unsigned int order)
@@ -141,27 +118,21 @@ static int wxpool_split_off(struct wxpool_inst *inst, struct wxpool_part *part, 
 	return 0;
 }
 
-static int wxpool_split_run(struct wxpool_inst *inst, const struct wxpool_part *run, void **bytes,
-			    bool large)
+static int wxpool_split_run(struct wxpool_inst *inst, const struct wxpool_part *run, void **bytes)
 {
 	u64 line = run->line, end = run->line + run->nr;
 	struct wxpool_part *part;
 	int err;
 
 	for (; line < end; line += part->nr) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
 		part = &inst->parts[inst->nr_parts];
-		*part = (struct wxpool_part){ line, end - line, run->state };
-		err = large ? wxpool_split_off(inst, part, end - line) : 0;
+		*part = (struct wxpool_part){ .line = line, .state = run->state, .bytes = *bytes };
+		err = wxpool_pause() ?: wxpool_split_off(inst, part, end - line);
 		if (err)
 			return err;
 		inst->nr_parts++;
-		if (!part->bytes) {
-			part->bytes = *bytes;
+		if (!part->region)
 			*bytes += part->nr << WXPOOL_LINE_SHIFT;
-		}
-		cond_resched();
 	}
 	return 0;
 }
@@ -169,89 +140,98 @@ static int wxpool_split_run(struct wxpool_inst *inst, const struct wxpool_part *
 /* Bytes of whole pages of a large call are copied once, if the pages are absent. */
 static int wxpool_split_runs(struct wxpool_inst *inst)
 {
-	bool large = inst->nr_lines << WXPOOL_LINE_SHIFT > sizeof(inst->buffer->bytes);
-	void *bytes = inst->buffer->bytes;
-	u32 nr = inst->nr_runs, i;
+	/* Its pages, and less than a page at each end of a run */
+	u32 nr = 2 * inst->nr_runs + (inst->nr_lines >> WXPOOL_LINES_SHIFT), i;
+	u64 size = min(inst->nr_lines << WXPOOL_LINE_SHIFT,
+		       (u64)inst->nr_runs << (PAGE_SHIFT + 1));
+	void *bytes;
 	int err = 0;
 
-	if (large) {
-		/* Its pages, and less than a page at each end of a run */
-		nr += inst->nr_runs + (inst->nr_lines >> WXPOOL_LINES_SHIFT);
-		inst->bytes = kvmalloc(min(inst->nr_lines << WXPOOL_LINE_SHIFT,
-					   (u64)inst->nr_runs << (PAGE_SHIFT + 1)), inst->gfp);
-		bytes = inst->bytes;
-	}
-	inst->parts = wxpool_get_parts(inst->buffer->parts, nr, inst->gfp);
-	if (!bytes || !inst->parts)
+	inst->parts = kvmalloc(nr * sizeof(*inst->parts) + size, inst->gfp);
+	if (!inst->parts)
 		return -ENOMEM;
+	bytes = inst->parts + nr;
 	for (i = 0; i < inst->nr_runs && !err; i++)
-		err = wxpool_split_run(inst, &inst->runs[i], &bytes, large);
+		err = wxpool_split_run(inst, &inst->runs[i], &bytes);
 	return err;
 }
 
-/* Where the next byte goes */
-struct wxpool_cursor {
-	const struct wxpool_part *part;
-	u32 pos;
-};
-
-static void wxpool_advance(struct wxpool_cursor *at, u32 n)
+static int wxpool_find_parts(struct wxpool_inst *inst)
 {
-	at->pos += n;
-	if (at->pos == at->part->nr << WXPOOL_LINE_SHIFT) {
-		at->part++;
-		at->pos = 0;
-	}
-}
+	u64 end = 0;
+	u32 i;
+	int err;
 
-static int wxpool_copy_range(struct wxpool_cursor *at, const struct wxpool_install_range *range)
-{
-	const void __user *from = u64_to_user_ptr(range->source);
-	u32 left = range->length, n;
-
-	for (; left; left -= n, from += n) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		n = min_t(u32, left, PAGE_SIZE);
-		n = min(n, (at->part->nr << WXPOOL_LINE_SHIFT) - at->pos);
-		if (wxpool_copy_words(at->part->bytes + at->pos, from, n))
-			return -EFAULT;
-		wxpool_advance(at, n);
-		cond_resched();
+	for (i = 0; i < inst->nr_ranges; i++) {
+		err = wxpool_add_range(inst, &inst->ranges[i], &end);
+		if (err)
+			return err;
 	}
+	if (inst->nr_lines << WXPOOL_LINE_SHIFT > sizeof(inst->buffer->bytes))
+		return wxpool_split_runs(inst);
+	inst->parts = inst->runs;
+	inst->nr_parts = inst->nr_runs;
 	return 0;
 }
 
-/* What is left of the line */
-static void wxpool_pad(struct wxpool_cursor *at)
+static void wxpool_advance(struct wxpool_inst *inst, u32 n)
 {
-	u8 fill[WXPOOL_LINE_SIZE] __aligned(sizeof(u64));
-	u32 used = at->pos % WXPOOL_LINE_SIZE;
-
-	if (!used)
-		return;
-	wxpool_fill(fill, at->part->state, sizeof(fill));
-	memcpy(at->part->bytes + at->pos, fill + used, sizeof(fill) - used);
-	wxpool_advance(at, sizeof(fill) - used);
+	inst->pos += n;
+	if (inst->pos == inst->at->nr << WXPOOL_LINE_SHIFT) {
+		inst->at++;
+		inst->pos = 0;
+	}
 }
 
-static int wxpool_stage(struct wxpool_inst *inst)
+static int wxpool_copy_range(struct wxpool_inst *inst, const struct wxpool_install_range *range)
 {
-	struct wxpool_cursor at = {};
+	const void __user *from = u64_to_user_ptr(range->source);
+	u32 left = range->length, n;
 	int err;
-	u32 i;
 
-	err = wxpool_find_runs(inst);
-	if (!err)
-		err = wxpool_split_runs(inst);
-	at.part = inst->parts;
-	for (i = 0; i < inst->nr_ranges && !err; i++) {
-		if (!inst->ranges[i].flags && i)
-			wxpool_pad(&at);
-		err = wxpool_copy_range(&at, &inst->ranges[i]);
+	for (;;) {
+		n = min_t(u32, left, PAGE_SIZE);
+		n = min(n, (inst->at->nr << WXPOOL_LINE_SHIFT) - inst->pos);
+		if (wxpool_copy_words(inst->at->bytes + inst->pos, from, n))
+			return -EFAULT;
+		wxpool_advance(inst, n);
+		left -= n;
+		if (!left)
+			return 0;
+		from += n;
+		err = wxpool_pause();
+		if (err)
+			return err;
 	}
-	if (!err)
-		wxpool_pad(&at);
+}
+
+/* What is left of the line */
+static void wxpool_pad(struct wxpool_inst *inst)
+{
+	u8 fill[WXPOOL_LINE_SIZE] __aligned(sizeof(u64));
+	u32 used = inst->pos % WXPOOL_LINE_SIZE;
+
+	wxpool_fill(fill, inst->at->state, sizeof(fill));
+	memcpy(inst->at->bytes + inst->pos, fill + used, sizeof(fill) - used);
+	wxpool_advance(inst, sizeof(fill) - used);
+}
+
+static int wxpool_stage(struct wxpool_inst *inst, u64 addr)
+{
+	struct wxpool_install_range *range = (void *)(inst->runs + inst->nr_ranges);
+	struct wxpool_install_range *stop = range + inst->nr_ranges;
+	int err;
+
+	if (wxpool_copy_words(range, u64_to_user_ptr(addr), (void *)stop - (void *)range))
+		return -EFAULT;
+	inst->ranges = range;
+	err = wxpool_find_parts(inst);
+	inst->at = inst->parts;
+	for (; range < stop && !err; range++) {
+		err = wxpool_copy_range(inst, range);
+		if (inst->pos % WXPOOL_LINE_SIZE && (range + 1 == stop || !range[1].flags))
+			wxpool_pad(inst);
+	}
 	return err;
 }
 
@@ -263,8 +243,7 @@ static int wxpool_insert_part(struct wxpool_inst *inst, struct wxpool_part *part
 	/* A block is made of all its pages. */
 	if (!part->region || (inst->blocks && part->region->nr_pages == 1))
 		return 0;
-	err = wxpool_packed_insert(inst->ctx, part->region, part->line >> WXPOOL_LINES_SHIFT,
-				   inst->gfp);
+	err = wxpool_packed_insert(inst->ctx, part->region, part->line >> WXPOOL_LINES_SHIFT);
 	if (err)
 		return err == -EEXIST ? 0 : err;
 	part->region = NULL;
@@ -282,9 +261,8 @@ static int wxpool_claim_part(struct wxpool_inst *inst, struct wxpool_part *part)
 	err = wxpool_insert_part(inst, part);
 	if (err)
 		return err;
-	for (; line < end; line += nr) {
-		region = wxpool_packed_get(inst->ctx, line, end - line, part->state, inst->blocks,
-					   inst->gfp);
+	for (;;) {
+		region = wxpool_packed_get(inst->ctx, line, end - line, part->state, inst->blocks);
 		if (IS_ERR(region))
 			return PTR_ERR(region);
 		nr = wxpool_lines_of_region(region, line, end);
@@ -292,12 +270,16 @@ static int wxpool_claim_part(struct wxpool_inst *inst, struct wxpool_part *part)
 		if (err)
 			return err;
 		inst->nr_claimed += nr;
+		if (wxpool_are_broken(region, line, nr))
+			return -EHWPOISON;
+		line += nr;
+		if (line == end)
+			return 0;
 		/* Each may have needed a block to be made. */
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		cond_resched();
+		err = wxpool_pause();
+		if (err)
+			return err;
 	}
-	return 0;
 }
 
 static void wxpool_drop_claims(struct wxpool_inst *inst)
@@ -310,20 +292,20 @@ static void wxpool_drop_claims(struct wxpool_inst *inst)
 		claimed.line = part->line;
 		claimed.nr = min_t(u64, part->nr, inst->nr_claimed);
 		inst->nr_claimed -= claimed.nr;
-		wxpool_end_extent(inst->ctx, &claimed, WXPOOL_FREED, &ending);
+		wxpool_end_extent(&ending, &claimed);
 	}
-	wxpool_unmap_ended(inst->ctx, &ending);
+	wxpool_unmap_ended(&ending);
 }
 
 static int wxpool_install_locked(struct wxpool_inst *inst, u32 id)
 {
-	struct wxpool_pool *pool = wxpool_pool_get(inst->ctx, id, inst->gfp);
+	struct wxpool_pool *pool = wxpool_pool_get(inst->ctx, id);
 	struct wxpool_part *part, *stop = inst->parts + inst->nr_parts;
 	int err;
 
 	if (IS_ERR(pool))
 		return PTR_ERR(pool);
-	err = wxpool_pool_room(inst->ctx, pool, inst->nr_runs, inst->gfp);
+	err = wxpool_pool_room(inst->ctx, pool, inst->nr_runs);
 	for (part = inst->parts; part < stop && !err; part++)
 		err = wxpool_claim_part(inst, part);
 	if (err) {
@@ -344,25 +326,48 @@ static void wxpool_put_parts(struct wxpool_inst *inst)
 {
 	u32 i;
 
+	if (inst->parts == inst->runs)
+		return;
 	for (i = 0; i < inst->nr_parts; i++) {
-		if (!inst->parts[i].region)
-			continue;
 		/* It has found no place. */
-		wxpool_packed_free(inst->ctx, inst->parts[i].region);
+		if (inst->parts[i].region)
+			wxpool_packed_free(inst->ctx, inst->parts[i].region);
 		cond_resched();
 	}
-	if (inst->parts != inst->buffer->parts)
-		kvfree(inst->parts);
-	if (inst->runs != inst->buffer->runs)
-		kvfree(inst->runs);
-	kvfree(inst->bytes);
+	kvfree(inst->parts);
+}
+
+/* Not charged, as with any other system call, if it is for this call alone */
+static int wxpool_get_buffer(struct wxpool_inst *inst)
+{
+	struct wxpool_buffer *buffer;
+
+	if (inst->nr_ranges > WXPOOL_FEW)
+		buffer = kvmalloc(WXPOOL_BUFFER_SIZE(inst->nr_ranges), inst->gfp) ?:
+			 ERR_PTR(-ENOMEM);
+	else
+		buffer = xchg(&inst->ctx->spare, NULL) ?:
+			 wxpool_get_memory(inst->ctx, WXPOOL_BUFFER_SIZE(WXPOOL_FEW), inst->gfp);
+	if (IS_ERR(buffer))
+		return PTR_ERR(buffer);
+	inst->buffer = buffer;
+	inst->runs = buffer->runs;
+	return 0;
+}
+
+static void wxpool_put_buffer(struct wxpool_inst *inst)
+{
+	if (inst->nr_ranges > WXPOOL_FEW)
+		kvfree(inst->buffer);
+	else if (cmpxchg(&inst->ctx->spare, NULL, inst->buffer))
+		wxpool_put_memory(inst->ctx, inst->buffer, WXPOOL_BUFFER_SIZE(WXPOOL_FEW));
 }
 
 /* With the context for nobody else */
 void wxpool_free_spare(struct wxpool_context *ctx)
 {
 	if (ctx->spare)
-		wxpool_put_memory(ctx, ctx->spare, sizeof(*ctx->spare));
+		wxpool_put_memory(ctx, ctx->spare, WXPOOL_BUFFER_SIZE(WXPOOL_FEW));
 }
 
 int wxpool_op_install(struct wxpool_context *ctx, union wxpool_args *args, const void *vec,
@@ -373,27 +378,22 @@ int wxpool_op_install(struct wxpool_context *ctx, union wxpool_args *args, const
 		.ctx = ctx,
 		.gfp = gfp,
 		.blocks = arg->flags,
-		.ranges = vec,
 		.nr_ranges = arg->nr_ranges,
 	};
 	int err;
 
-	if (!arg->pool || arg->flags & ~WXPOOL_INSTALL_BLOCKS || !arg->nr_ranges)
+	if (!arg->pool || arg->flags & ~WXPOOL_INSTALL_BLOCKS || !arg->nr_ranges ||
+	    arg->nr_ranges > WXPOOL_MAX_RANGES)
 		return -EINVAL;
-	inst.buffer = xchg(&ctx->spare, NULL);
-	if (!inst.buffer)
-		inst.buffer = wxpool_get_memory(ctx, sizeof(*inst.buffer), gfp);
-	if (IS_ERR(inst.buffer))
-		return PTR_ERR(inst.buffer);
-	err = wxpool_stage(&inst);
-	if (!err)
-		err = wxpool_lock(ctx, gfp);
+	err = wxpool_get_buffer(&inst);
+	if (err)
+		return err;
+	err = wxpool_stage(&inst, arg->ranges) ?: wxpool_lock(ctx, gfp);
 	if (!err) {
 		err = wxpool_install_locked(&inst, arg->pool);
 		up_write(&ctx->lock);
 	}
 	wxpool_put_parts(&inst);
-	if (cmpxchg(&ctx->spare, NULL, inst.buffer))
-		wxpool_put_memory(ctx, inst.buffer, sizeof(*inst.buffer));
+	wxpool_put_buffer(&inst);
 	return err;
 }

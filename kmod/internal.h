@@ -5,17 +5,11 @@
 #ifndef WXPOOL_INTERNAL_H
 #define WXPOOL_INTERNAL_H
 
-#include <linux/atomic.h>
-#include <linux/bits.h>
 #include <linux/fs.h>
-#include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/rhashtable-types.h>
-#include <linux/rwsem.h>
-#include <linux/sizes.h>
-#include <linux/string.h>
-#include <linux/types.h>
-#include <linux/uidgid.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/xarray.h>
 #include <uapi/linux/wxpool.h>
 
@@ -26,26 +20,23 @@
  * Words, beside those of the UAPI header:
  *
  * - A table holds the pages of 2 MiB of offsets, which is a block.
- * - A region is what pages have in common: those of one ALLOC, one packed page,
- *   or a block.
- * - An extent is adjacent lines of one pool. Pages that ALLOC gave to a pool are
- *   extents of full pages of lines.
- * - A region is hidden once the owner and guests do not see it any more, but
- *   heirs do.
+ * - A region is what pages have in common: those of one ALLOC, one packed page, or a block.
+ * - An extent is adjacent lines of one pool. Pages that ALLOC gave to a pool are extents of full
+ *   pages of lines.
+ * - A region is hidden once the owner and guests do not see it any more, but heirs do.
  *
  * Objects, and who keeps them alive:
  *
- * - A context (struct wxpool_context) is one open file. Every view holds the
- *   file, so the context goes in ->release, when no view is left.
- * - A pool belongs to its context from its first page or line to FREE. One that
- *   ended while an heir lived that inherited it is kept by the newest such heir.
- * - Heirs (struct wxpool_heirs) are held by their views, which count themselves
- *   in ->open and ->close.
- * - A region is there as long as one of its pages is. A packed page is there as
- *   long as one of its lines is live or kept; a block may stay idle.
- * - A folio is held by its page in the table. Page tables, pins and GUP add
- *   references of their own, so a page in use never goes back to the system
- *   early, and PROTECT can see all users.
+ * - A context (struct wxpool_context) is one open file. Every view holds the file, so the context
+ *   goes in ->release, when no view is left.
+ * - A pool belongs to its context from its first page or line to FREE. One that ended while an
+ *   heir lived that inherited it is kept by the newest such heir.
+ * - Heirs (struct wxpool_heirs) are held by their views, which count themselves in ->open and
+ *   ->close.
+ * - A region is there as long as one of its pages is. A packed page is there as long as one of
+ *   its lines is live or kept; a block may stay idle.
+ * - A folio is held by its page in the table. Page tables, pins and GUP add references of their
+ *   own, so a page in use never goes back to the system early, and PROTECT can see all users.
  * - A user (struct wxpool_user) is held by the contexts it opened.
  *
  * Locks, outermost first:
@@ -56,14 +47,13 @@
  *         mapping->i_mmap_rwsem  the core's; to unmap
  *         folio lock		a fault holds it until its PTE is in place
  *
- * As faults take wxpool_context.lock inside mmap_lock, nothing that holds it
- * touches user memory or takes mmap_lock: arguments and bytes are copied before.
- * Memory may be got under it, so the shrinker only tries to take locks.
+ * As faults take wxpool_context.lock inside mmap_lock, nothing that holds it touches user memory
+ * or takes mmap_lock: arguments and bytes are copied before. Memory may be got under it, so the
+ * shrinker only tries to take locks.
  *
- * A fault reads a page's state under wxpool_context.lock, and drops it with the
- * folio locked. So whoever changes a state or takes a page away (under the lock,
- * for writing) must pass through the folio's lock before it unmaps the page:
- * after that no fault is left that saw the old state.
+ * A fault reads a page's state under wxpool_context.lock, and drops it with the folio locked. So
+ * whoever changes a state or takes a page away (under the lock, for writing) must pass through
+ * the folio's lock before it unmaps the page: after that no fault is left that saw the old state.
  */
 
 /* A cgroup over its limit gets -ENOMEM, not the OOM killer. */
@@ -100,10 +90,9 @@ struct wxpool_user {
 
 struct wxpool_page {
 	unsigned long word;		/* a &struct page, its state in the low bits */
+#define WXPOOL_STATE_MASK	3ul
 	struct wxpool_region *region;	/* NULL if the page is absent */
 };
-
-#define WXPOOL_STATE_MASK	3ul
 
 struct wxpool_table {
 	unsigned long index;		/* of its block */
@@ -117,22 +106,21 @@ struct wxpool_region {
 	pgoff_t pgoff;			/* and where it is */
 	u64 born;			/* wxpool_context.forks when it, or its pool, was made */
 	u64 ended;			/* the same when it was hidden, or WXPOOL_SHOWN */
+#define WXPOOL_SHOWN		U64_MAX
 	enum wxpool_state state;	/* of packed pages */
 	bool revived;			/* it was idle once: a call that fails leaves it so */
+	bool broken;			/* a memory error was seen in it: it is none to keep */
 	unsigned int nr_pages;
 	unsigned int nr_lines;		/* live ones */
 	unsigned int nr_kept;		/* lines of kept pools */
 	unsigned long lines[];		/* of packed pages: which are live or kept */
 };
 
-#define WXPOOL_SHOWN	U64_MAX
-
 struct wxpool_extent {
 	u64 line : 34;			/* the first, by its offset in lines */
 	u64 nr : 30;
-};
-
 #define WXPOOL_EXTENT_MAX	(BIT(30) - 1)
+};
 
 /* There may be very many of them, each for a line or two: they are small. */
 struct wxpool_pool {
@@ -162,6 +150,7 @@ struct wxpool_heirs {
 /* One open of the device. @info is what INFO tells: sizes, and counters. */
 struct wxpool_context {
 	struct rw_semaphore lock;
+	gfp_t gfp;			/* of the operation that has the lock for writing */
 	struct wxpool_info info;	/* without what is charged, and of a pool */
 	struct mm_struct *owner;	/* opened it; compared, never used (mm_count held) */
 	struct wxpool_user *user;
@@ -187,9 +176,10 @@ enum wxpool_fate {
 	WXPOOL_REAPED,			/* they were kept, and are for nobody */
 };
 
-/* Pages that are going away */
+/* Pages that are going away, or are sealed */
 struct wxpool_ending {
 	struct wxpool_context *ctx;
+	enum wxpool_fate fate;
 	pgoff_t first, stop;		/* those that have still to be unmapped */
 	u64 freed;			/* pages that went back */
 	u64 kept;			/* pages that only heirs see now */
@@ -231,9 +221,10 @@ static inline bool wxpool_is_hidden(const struct wxpool_region *region)
 }
 
 /* As good as absent, but for views. */
-static inline bool wxpool_is_idle(const struct wxpool_region *region)
+static inline bool wxpool_is_idle(const struct wxpool_context *ctx,
+				  const struct wxpool_region *region)
 {
-	return region->page && !region->nr_lines && !region->nr_kept;
+	return ctx->idle[region->state] == region;
 }
 
 static inline struct page *wxpool_page(const struct wxpool_page *page)
@@ -258,9 +249,22 @@ static inline u64 *wxpool_nr_pages(struct wxpool_context *ctx, enum wxpool_state
 /* 0, -EINTR, or -EAGAIN if @gfp must not block */
 static inline int wxpool_lock(struct wxpool_context *ctx, gfp_t gfp)
 {
-	if (!gfpflags_allow_blocking(gfp))
-		return down_write_trylock(&ctx->lock) ? 0 : -EAGAIN;
-	return down_write_killable(&ctx->lock);
+	int err;
+
+	if (gfpflags_allow_blocking(gfp))
+		err = down_write_killable(&ctx->lock);
+	else
+		err = down_write_trylock(&ctx->lock) ? 0 : -EAGAIN;
+	if (!err)
+		ctx->gfp = gfp;
+	return err;
+}
+
+/* Between two steps of what may be long. -EINTR if nobody waits for it any more */
+static inline int wxpool_pause(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 /* What is not live: traps, so that no byte is ever left over (I4). @size: of words */
@@ -294,12 +298,11 @@ int wxpool_pool_init(void);
 void wxpool_pool_exit(void);
 int wxpool_pools_init(struct wxpool_context *ctx);
 struct wxpool_pool *wxpool_pool_find(struct wxpool_context *ctx, u32 id);
-struct wxpool_pool *wxpool_pool_get(struct wxpool_context *ctx, u32 id, gfp_t gfp);
+struct wxpool_pool *wxpool_pool_get(struct wxpool_context *ctx, u32 id);
 void wxpool_pool_put(struct wxpool_context *ctx, struct wxpool_pool *pool);
 void wxpool_pool_unlink(struct wxpool_context *ctx, struct wxpool_pool *pool);
 void wxpool_pool_destroy(struct wxpool_context *ctx, struct wxpool_pool *pool);
-int wxpool_pool_room(struct wxpool_context *ctx, struct wxpool_pool *pool, unsigned long nr,
-		     gfp_t gfp);
+int wxpool_pool_room(struct wxpool_context *ctx, struct wxpool_pool *pool, unsigned long nr);
 void wxpool_pool_add(struct wxpool_pool *pool, u64 line, u64 nr);
 void wxpool_count_pool(struct wxpool_context *ctx, const struct wxpool_pool *pool,
 		       struct wxpool_info *info);
@@ -312,20 +315,20 @@ static inline struct wxpool_extent *wxpool_extents(struct wxpool_pool *pool)
 /* region.c */
 struct wxpool_page *wxpool_find_page(struct wxpool_context *ctx, pgoff_t pgoff);
 bool wxpool_is_block_absent(struct wxpool_context *ctx, pgoff_t pgoff);
-struct wxpool_table *wxpool_get_table(struct wxpool_context *ctx, pgoff_t pgoff, gfp_t gfp);
+struct wxpool_table *wxpool_get_table(struct wxpool_context *ctx, pgoff_t pgoff);
 void wxpool_set_page(struct wxpool_context *ctx, struct wxpool_table *table, pgoff_t pgoff,
 		     struct page *page, enum wxpool_state state, struct wxpool_region *region);
 struct wxpool_region *wxpool_region_new(struct wxpool_context *ctx, unsigned int nr_packed,
 					gfp_t gfp);
 void wxpool_region_free(struct wxpool_context *ctx, struct wxpool_region *region);
-bool wxpool_is_broken(struct page *page);
 void wxpool_free_pages(struct wxpool_context *ctx, struct page *page);
 void wxpool_settle_page(struct wxpool_page *page, enum wxpool_state state);
 void wxpool_unmap(struct wxpool_context *ctx, pgoff_t pgoff, unsigned long nr);
-void wxpool_unmap_ended(struct wxpool_context *ctx, struct wxpool_ending *ending);
-void wxpool_hide_pages(struct wxpool_context *ctx, pgoff_t pgoff, struct wxpool_ending *ending);
-void wxpool_end_pages(struct wxpool_context *ctx, pgoff_t pgoff, struct wxpool_ending *ending);
-u64 wxpool_end_tables(struct wxpool_context *ctx);
+void wxpool_unmap_later(struct wxpool_ending *ending, pgoff_t pgoff, unsigned long nr);
+void wxpool_unmap_ended(struct wxpool_ending *ending);
+void wxpool_hide_pages(struct wxpool_ending *ending, pgoff_t pgoff);
+void wxpool_end_pages(struct wxpool_ending *ending, pgoff_t pgoff);
+void wxpool_end_tables(struct wxpool_ending *ending);
 unsigned long wxpool_drop_block(struct wxpool_context *ctx, enum wxpool_state state);
 unsigned long wxpool_drop_idle(struct wxpool_context *ctx);
 
@@ -333,31 +336,25 @@ unsigned long wxpool_drop_idle(struct wxpool_context *ctx);
 struct wxpool_region *wxpool_packed_new(struct wxpool_context *ctx, unsigned int order,
 					enum wxpool_state state, gfp_t gfp);
 void wxpool_packed_free(struct wxpool_context *ctx, struct wxpool_region *region);
-int wxpool_packed_insert(struct wxpool_context *ctx, struct wxpool_region *region,
-			 pgoff_t pgoff, gfp_t gfp);
+int wxpool_packed_insert(struct wxpool_context *ctx, struct wxpool_region *region, pgoff_t pgoff);
 struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u64 nr,
-					enum wxpool_state state, bool blocks, gfp_t gfp);
+					enum wxpool_state state, bool blocks);
+bool wxpool_are_broken(struct wxpool_region *region, u64 line, u64 nr);
 unsigned int wxpool_lines_of_region(const struct wxpool_region *region, u64 line, u64 end);
 int wxpool_claim_lines(struct wxpool_context *ctx, struct wxpool_region *region, u64 line,
 		       unsigned int nr);
-void wxpool_write_lines(struct wxpool_context *ctx, u64 line, unsigned int nr,
-			const void *bytes);
-void wxpool_end_lines(struct wxpool_context *ctx, struct wxpool_region *region, u64 line,
-		      unsigned int nr, enum wxpool_fate fate, struct wxpool_ending *ending);
+void wxpool_write_lines(struct wxpool_context *ctx, u64 line, unsigned int nr, const void *bytes);
+void wxpool_end_lines(struct wxpool_ending *ending, struct wxpool_region *region, u64 line, u32 nr);
 
 /* alloc.c, protect.c, install.c, free.c */
 wxpool_execute_fn wxpool_op_alloc, wxpool_op_protect, wxpool_op_install, wxpool_op_free;
 void wxpool_free_spare(struct wxpool_context *ctx);
-void wxpool_end_extent(struct wxpool_context *ctx, const struct wxpool_extent *extent,
-		       enum wxpool_fate fate, struct wxpool_ending *ending);
-void wxpool_end_pool(struct wxpool_context *ctx, struct wxpool_pool *pool,
-		     enum wxpool_fate fate, struct wxpool_ending *ending);
-void wxpool_free_all(struct wxpool_context *ctx, bool revoke, struct wxpool_ending *ending);
+void wxpool_end_extent(struct wxpool_ending *ending, const struct wxpool_extent *extent);
+void wxpool_end_pool(struct wxpool_ending *ending, struct wxpool_pool *pool);
+void wxpool_free_all(struct wxpool_ending *ending, bool revoke);
 
 /* vec.c */
 int wxpool_copy_words(void *to, const void __user *from, size_t len);
-void *wxpool_copy_vec(const struct wxpool_vec *vec, size_t size, void *few, size_t few_size,
-		      gfp_t gfp);
 int wxpool_check_pages(u64 offset, u64 length);
 
 #endif /* WXPOOL_INTERNAL_H */

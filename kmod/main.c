@@ -2,13 +2,9 @@
 /*
  * wxpool: the device and its operations
  *
- * /dev/wxpool grants pages whose protection moves from write to execute (or
- * read) once, and never back until they are freed. The module is mechanism: it
- * keeps the states of pages and judges who may do what. Where code goes, how
- * it is packed and when it is published is up to the user, usually libwxpool.
- *
- * include/uapi/linux/wxpool.h says what the operations do, internal.h how the
- * objects hang together.
+ * The module is mechanism: it keeps the states of pages and judges who may do what. Where code
+ * goes and when it is published is up to the user, usually libwxpool. The UAPI header says what
+ * the operations do, internal.h how the objects hang together.
  */
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -28,7 +24,7 @@ struct wxpool_op {
 	unsigned int cmd;
 	size_t size;			/* of its structure */
 	size_t min_size;		/* of the first version of that */
-	size_t element;			/* of its vector, 0 if it has none */
+	size_t element;			/* of its vector, 0 if none or if it copies that */
 	bool owner;			/* for the owner only */
 	bool results;			/* the structure is copied back */
 	bool nowait;			/* can be done with WXPOOL_GFP_NOWAIT */
@@ -36,41 +32,31 @@ struct wxpool_op {
 };
 
 /* Structures are copied in words, and looked at by their common beginning. */
-#define WXPOOL_CHECK(_struct)							\
-	static_assert(!(sizeof(struct _struct) % sizeof(u64)) &&		\
-		      sizeof(struct _struct) <= sizeof(union wxpool_args) &&	\
-		      !offsetof(struct _struct, size) &&			\
-		      offsetof(struct _struct, context) == offsetof(struct wxpool_vec, context))
-#define WXPOOL_CHECK_VEC(_struct, _addr, _nr)					\
-	static_assert(offsetof(struct _struct, _addr) == offsetof(struct wxpool_vec, addr) && \
-		      offsetof(struct _struct, _nr) == offsetof(struct wxpool_vec, nr))
-
-WXPOOL_CHECK(wxpool_info);
-WXPOOL_CHECK(wxpool_alloc);
-WXPOOL_CHECK(wxpool_protect);
-WXPOOL_CHECK(wxpool_free);
-WXPOOL_CHECK(wxpool_install);
-WXPOOL_CHECK(wxpool_freeze);
-WXPOOL_CHECK_VEC(wxpool_alloc, ranges, nr_ranges);
-WXPOOL_CHECK_VEC(wxpool_protect, ranges, nr_ranges);
-WXPOOL_CHECK_VEC(wxpool_free, pools, nr_pools);
-WXPOOL_CHECK_VEC(wxpool_install, ranges, nr_ranges);
-
 #define WXPOOL_OP(_cmd, _struct, _last, _execute)				\
-	.cmd = _cmd, .size = sizeof(struct _struct),				\
-	.min_size = offsetofend(struct _struct, _last), .execute = _execute
+	.cmd = _cmd, .execute = _execute, .size = sizeof(struct _struct) +	\
+		BUILD_BUG_ON_ZERO(sizeof(struct _struct) % sizeof(u64)) +	\
+		BUILD_BUG_ON_ZERO(sizeof(struct _struct) > sizeof(union wxpool_args)) + \
+		BUILD_BUG_ON_ZERO(offsetof(struct _struct, size)) +		\
+		BUILD_BUG_ON_ZERO(offsetof(struct _struct, context) !=		\
+				  offsetof(struct wxpool_vec, context)),	\
+	.min_size = offsetofend(struct _struct, _last)
+#define WXPOOL_VEC(_struct, _addr, _nr, _element)				\
+	.element = sizeof(_element) +						\
+		BUILD_BUG_ON_ZERO(offsetof(struct _struct, _addr) !=		\
+				  offsetof(struct wxpool_vec, addr)) +		\
+		BUILD_BUG_ON_ZERO(offsetof(struct _struct, _nr) != offsetof(struct wxpool_vec, nr))
 
 /* In the order of their numbers. */
 static const struct wxpool_op wxpool_ops[] = {
 	{ WXPOOL_OP(WXPOOL_IOC_INFO, wxpool_info, pool_lines, wxpool_op_info), .results = true },
 	{ WXPOOL_OP(WXPOOL_IOC_ALLOC, wxpool_alloc, flags, wxpool_op_alloc), .owner = true,
-	  .element = sizeof(struct wxpool_alloc_range) },
+	  WXPOOL_VEC(wxpool_alloc, ranges, nr_ranges, struct wxpool_alloc_range) },
 	{ WXPOOL_OP(WXPOOL_IOC_PROTECT, wxpool_protect, flags, wxpool_op_protect), .owner = true,
-	  .element = sizeof(struct wxpool_protect_range) },
+	  WXPOOL_VEC(wxpool_protect, ranges, nr_ranges, struct wxpool_protect_range) },
 	{ WXPOOL_OP(WXPOOL_IOC_FREE, wxpool_free, lines_kept, wxpool_op_free), .owner = true,
-	  .element = sizeof(u32), .results = true },
+	  WXPOOL_VEC(wxpool_free, pools, nr_pools, u32), .results = true },
 	{ WXPOOL_OP(WXPOOL_IOC_INSTALL, wxpool_install, flags, wxpool_op_install), .owner = true,
-	  .element = sizeof(struct wxpool_install_range), .nowait = true },
+	  .nowait = true },
 	{ WXPOOL_OP(WXPOOL_IOC_FREEZE, wxpool_freeze, context, wxpool_op_freeze), .owner = true },
 };
 
@@ -100,8 +86,7 @@ fault:
 	return -EFAULT;
 }
 
-static int wxpool_copy_args(const struct wxpool_op *op, union wxpool_args *args,
-			    void __user *argp)
+static int wxpool_copy_args(const struct wxpool_op *op, union wxpool_args *args, void __user *argp)
 {
 	u32 size;
 	int err;
@@ -138,24 +123,25 @@ static int wxpool_judge_call(const struct file *file, const struct wxpool_op *op
 	return wxpool_is_owner(ctx) ? 0 : -EXDEV;
 }
 
-/* Has no vector; it looks itself whether it says so. */
-static bool wxpool_is_free_all(const struct wxpool_op *op, const union wxpool_args *args)
-{
-	return op->cmd == WXPOOL_IOC_FREE && args->free.flags & WXPOOL_FREE_ALL;
-}
-
+/* The vector is not charged, as with any other system call: it is there for this one only. */
 static int wxpool_execute(struct wxpool_context *ctx, const struct wxpool_op *op,
 			  union wxpool_args *args, gfp_t gfp)
 {
+	size_t size = op->element * args->vec.nr;
 	u64 few[16];
 	void *vec = few;
-	int err;
+	int err = 0;
 
-	if (op->element && !wxpool_is_free_all(op, args))
-		vec = wxpool_copy_vec(&args->vec, op->element, few, sizeof(few), gfp);
-	if (IS_ERR(vec))
-		return PTR_ERR(vec);
-	err = op->execute(ctx, args, vec, gfp);
+	if (op->element && args->vec.nr > WXPOOL_MAX_RANGES)
+		return -EINVAL;
+	if (size > sizeof(few))
+		vec = kvmalloc(size, gfp);
+	if (!vec)
+		return -ENOMEM;
+	if (size)
+		err = wxpool_copy_words(vec, u64_to_user_ptr(args->vec.addr), size);
+	if (!err)
+		err = op->execute(ctx, args, vec, gfp);
 	if (err == -ENOSPC && gfpflags_allow_blocking(gfp) && wxpool_reclaim(ctx))
 		err = op->execute(ctx, args, vec, gfp);
 	if (vec != few)

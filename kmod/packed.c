@@ -2,16 +2,13 @@
 /*
  * wxpool: packed pages, whose lines may belong to different pools
  *
- * A packed page is never writable for anyone but the kernel, so bytes get into
- * it without a mapping to make or to take away. It is there as long as one of
- * its lines is live or kept for heirs. A block is one huge page, and one region.
+ * A packed page is never writable for anyone but the kernel, so bytes get into it without a mapping
+ * to make or to take away. It is there as long as one of its lines is live or kept for heirs.
  *
- * What is live, kept or absent changes under wxpool_context.lock. So does what
- * is in the lines; but views show that at once, to processors that may be
- * running the lines beside them.
+ * What is in the lines changes under wxpool_context.lock; but views show that at once, to
+ * processors that may be running the lines beside them.
  */
 #include <linux/bitmap.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 
@@ -34,9 +31,15 @@ unsigned int wxpool_lines_of_region(const struct wxpool_region *region, u64 line
 	return min(end, (u64)(region->pgoff + region->nr_pages) << WXPOOL_LINES_SHIFT) - line;
 }
 
-static void *wxpool_line_address(const struct wxpool_page *page, u64 line)
+static struct page *wxpool_region_page(const struct wxpool_region *region, u64 line)
 {
-	return page_address(wxpool_page(page)) + line % WXPOOL_LINES * WXPOOL_LINE_SIZE;
+	return region->page + ((line >> WXPOOL_LINES_SHIFT) - region->pgoff);
+}
+
+static void *wxpool_line_address(const struct wxpool_region *region, u64 line)
+{
+	return page_address(wxpool_region_page(region, line)) +
+	       line % WXPOOL_LINES * WXPOOL_LINE_SIZE;
 }
 
 static void wxpool_sync_lines(void *start, enum wxpool_state state, size_t size)
@@ -46,51 +49,61 @@ static void wxpool_sync_lines(void *start, enum wxpool_state state, size_t size)
 }
 
 /* Puts full lines into packed pages. */
-void wxpool_write_lines(struct wxpool_context *ctx, u64 line, unsigned int nr,
-			const void *bytes)
+void wxpool_write_lines(struct wxpool_context *ctx, u64 line, unsigned int nr, const void *bytes)
 {
-	u64 end = line + nr;
-	struct wxpool_page *page;
+	struct wxpool_region *region;
 	unsigned int n, i;
+	u64 end = line + nr;
 	void *to;
 
 	for (; line < end; line += n, bytes += n * WXPOOL_LINE_SIZE) {
 		n = wxpool_lines_of_page(line, end);
-		page = wxpool_find_page(ctx, line >> WXPOOL_LINES_SHIFT);
-		to = wxpool_line_address(page, line);
+		region = wxpool_find_page(ctx, line >> WXPOOL_LINES_SHIFT)->region;
+		to = wxpool_line_address(region, line);
 		/* Eight moves each: mostly there are few, too few for a call. */
 		for (i = 0; i < n * WXPOOL_LINE_SIZE; i += WXPOOL_LINE_SIZE)
 			memcpy(to + i, bytes + i, WXPOOL_LINE_SIZE);
-		wxpool_sync_lines(to, wxpool_state(page), n * WXPOOL_LINE_SIZE);
+		wxpool_sync_lines(to, region->state, n * WXPOOL_LINE_SIZE);
 	}
 }
 
+/* Has a page of these lines a memory error, as far as they are in the region? */
+bool wxpool_are_broken(struct wxpool_region *region, u64 line, u64 nr)
+{
+	u64 end = min(line + nr, (u64)(region->pgoff + region->nr_pages) << WXPOOL_LINES_SHIFT);
+
+	for (; line < end; line += wxpool_lines_of_page(line, end)) {
+		if (PageHWPoison(wxpool_region_page(region, line))) {
+			region->broken = true;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Nothing is written to a page with a memory error: it gets out of reach instead. */
-static void wxpool_clear_lines(struct wxpool_context *ctx, u64 line, unsigned int nr,
-			       struct wxpool_ending *ending)
+static void wxpool_clear_lines(struct wxpool_ending *ending, struct wxpool_region *region,
+			       u64 line, unsigned int nr)
 {
 	u64 end = line + nr;
-	struct wxpool_page *page;
 	unsigned int n;
 	void *to;
 
 	for (; line < end; line += n) {
 		n = wxpool_lines_of_page(line, end);
-		page = wxpool_find_page(ctx, line >> WXPOOL_LINES_SHIFT);
-		if (unlikely(PageHWPoison(wxpool_page(page)))) {
-			wxpool_hide_pages(ctx, page->region->pgoff, ending);
+		if (unlikely(wxpool_are_broken(region, line, n))) {
+			wxpool_hide_pages(ending, region->pgoff);
 			continue;
 		}
-		to = wxpool_line_address(page, line);
-		wxpool_fill(to, wxpool_state(page), n * WXPOOL_LINE_SIZE);
-		wxpool_sync_lines(to, wxpool_state(page), n * WXPOOL_LINE_SIZE);
+		to = wxpool_line_address(region, line);
+		wxpool_fill(to, region->state, n * WXPOOL_LINE_SIZE);
+		wxpool_sync_lines(to, region->state, n * WXPOOL_LINE_SIZE);
 	}
 }
 
 /*
- * A packed page, or a block, that nobody can find yet: its bytes are to be written, they
- * are not cleared. Unmovable: without a page cache or LRU behind it, migration could not
- * find the page tables (not GFP_HIGHUSER_MOVABLE). -ENOMEM or -ENOSPC
+ * A packed page or a block, not cleared, that nobody can find yet. Unmovable: without a page cache
+ * or LRU behind it, migration could not find the page tables. -ENOMEM or -ENOSPC
  */
 struct wxpool_region *wxpool_packed_new(struct wxpool_context *ctx, unsigned int order,
 					enum wxpool_state state, gfp_t gfp)
@@ -129,8 +142,7 @@ void wxpool_packed_free(struct wxpool_context *ctx, struct wxpool_region *region
 }
 
 /* Lets it be found, with all bytes written: 0, -EEXIST, -ENOMEM or -ENOSPC. */
-int wxpool_packed_insert(struct wxpool_context *ctx, struct wxpool_region *region,
-			 pgoff_t pgoff, gfp_t gfp)
+int wxpool_packed_insert(struct wxpool_context *ctx, struct wxpool_region *region, pgoff_t pgoff)
 {
 	bool absent = region->nr_pages > 1 ? wxpool_is_block_absent(ctx, pgoff) :
 					     !wxpool_find_page(ctx, pgoff);
@@ -140,7 +152,7 @@ int wxpool_packed_insert(struct wxpool_context *ctx, struct wxpool_region *regio
 	lockdep_assert_held_write(&ctx->lock);
 	if (!absent)
 		return -EEXIST;
-	table = wxpool_get_table(ctx, pgoff, gfp);
+	table = wxpool_get_table(ctx, pgoff);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 	region->born = ctx->forks;
@@ -155,17 +167,17 @@ int wxpool_packed_insert(struct wxpool_context *ctx, struct wxpool_region *regio
 /* @fill: not all its lines will be written */
 static struct wxpool_region *wxpool_packed_add(struct wxpool_context *ctx, pgoff_t pgoff,
 					       unsigned int order, enum wxpool_state state,
-					       bool fill, gfp_t gfp)
+					       bool fill)
 {
 	struct wxpool_region *region;
 	int err;
 
-	region = wxpool_packed_new(ctx, order, state, gfp);
+	region = wxpool_packed_new(ctx, order, state, ctx->gfp);
 	if (IS_ERR(region))
 		return region;
 	if (fill)
 		wxpool_fill(page_address(region->page), state, PAGE_SIZE << order);
-	err = wxpool_packed_insert(ctx, region, round_down(pgoff, BIT(order)), gfp);
+	err = wxpool_packed_insert(ctx, region, round_down(pgoff, BIT(order)));
 	if (!err)
 		return region;
 	wxpool_packed_free(ctx, region);
@@ -173,12 +185,11 @@ static struct wxpool_region *wxpool_packed_add(struct wxpool_context *ctx, pgoff
 }
 
 /*
- * The packed page of a line, of which @nr lines will be written, made if it is absent:
- * as part of a block if @blocks. Else -EEXIST (of another kind, or hidden), -ENOMEM or
- * -ENOSPC.
+ * The packed page of a line, of which @nr lines will be written, made if it is absent: as part of
+ * a block if @blocks. Else -EEXIST (of another kind, or hidden), -ENOMEM or -ENOSPC.
  */
 struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u64 nr,
-					enum wxpool_state state, bool blocks, gfp_t gfp)
+					enum wxpool_state state, bool blocks)
 {
 	bool fill = line % WXPOOL_LINES || nr < WXPOOL_LINES;
 	pgoff_t pgoff = line >> WXPOOL_LINES_SHIFT;
@@ -186,8 +197,8 @@ struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u6
 	struct wxpool_region *region;
 
 	lockdep_assert_held_write(&ctx->lock);
-	if (page && wxpool_is_idle(page->region) &&
-	    (wxpool_state(page) != state || wxpool_is_broken(page->region->page))) {
+	if (page && wxpool_is_idle(ctx, page->region) &&
+	    (wxpool_state(page) != state || wxpool_are_broken(page->region, line, nr))) {
 		wxpool_drop_block(ctx, wxpool_state(page));
 		page = NULL;
 	}
@@ -198,11 +209,11 @@ struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u6
 		return region;
 	}
 	if (blocks && WXPOOL_HAS_BLOCKS && wxpool_is_block_absent(ctx, pgoff)) {
-		region = wxpool_packed_add(ctx, pgoff, WXPOOL_BLOCK_ORDER, state, true, gfp);
+		region = wxpool_packed_add(ctx, pgoff, WXPOOL_BLOCK_ORDER, state, true);
 		if (!IS_ERR(region))
 			return region;
 	}
-	return wxpool_packed_add(ctx, pgoff, 0, state, fill, gfp);
+	return wxpool_packed_add(ctx, pgoff, 0, state, fill);
 }
 
 static void wxpool_count_packed(struct wxpool_context *ctx, const struct wxpool_region *region,
@@ -216,19 +227,7 @@ static void wxpool_count_packed(struct wxpool_context *ctx, const struct wxpool_
 		ctx->info.pages_huge += nr_pages;
 }
 
-static bool wxpool_are_broken(struct wxpool_context *ctx, u64 line, u64 end)
-{
-	struct wxpool_page *page;
-
-	for (; line < end; line += wxpool_lines_of_page(line, end)) {
-		page = wxpool_find_page(ctx, line >> WXPOOL_LINES_SHIFT);
-		if (PageHWPoison(wxpool_page(page)))
-			return true;
-	}
-	return false;
-}
-
-/* Makes lines of one region live: 0, or -EEXIST if one is live or kept, or -EHWPOISON. */
+/* Makes lines of one region live: 0, or -EEXIST if one is live or kept. */
 int wxpool_claim_lines(struct wxpool_context *ctx, struct wxpool_region *region, u64 line,
 		       unsigned int nr)
 {
@@ -237,9 +236,7 @@ int wxpool_claim_lines(struct wxpool_context *ctx, struct wxpool_region *region,
 	lockdep_assert_held_write(&ctx->lock);
 	if (find_next_bit(region->lines, bit + nr, bit) < bit + nr)
 		return -EEXIST;
-	if (wxpool_are_broken(ctx, line, line + nr))
-		return -EHWPOISON;
-	if (ctx->idle[region->state] == region) {
+	if (wxpool_is_idle(ctx, region)) {
 		ctx->idle[region->state] = NULL;
 		wxpool_count_idle(ctx, -(long)region->nr_pages);
 		region->revived = true;
@@ -253,39 +250,41 @@ int wxpool_claim_lines(struct wxpool_context *ctx, struct wxpool_region *region,
 }
 
 /* Its last live line is gone. */
-static void wxpool_packed_fade(struct wxpool_context *ctx, struct wxpool_region *region,
-			       struct wxpool_ending *ending)
+static void wxpool_packed_fade(struct wxpool_ending *ending, struct wxpool_region *region)
 {
+	struct wxpool_context *ctx = ending->ctx;
+
 	wxpool_count_packed(ctx, region, -1);
 	if (region->nr_kept) {
 		region->ended = ctx->forks;
 		ctx->info.pages_kept += region->nr_pages;
 		ending->kept += region->nr_pages;
-		wxpool_hide_pages(ctx, region->pgoff, ending);
+		wxpool_hide_pages(ending, region->pgoff);
 	} else if (region->nr_pages > 1 && (!ending->undone || region->revived) &&
-		   !wxpool_is_broken(region->page)) {
+		   !region->broken) {
 		if (ctx->idle[region->state])
 			ending->freed += wxpool_drop_block(ctx, region->state);
 		ctx->idle[region->state] = region;
 		wxpool_count_idle(ctx, region->nr_pages);
 	} else {
-		wxpool_end_pages(ctx, region->pgoff, ending);
+		wxpool_end_pages(ending, region->pgoff);
 	}
 }
 
 /* What becomes of lines of one region whose pool ended; @ending gets pages that go too. */
-void wxpool_end_lines(struct wxpool_context *ctx, struct wxpool_region *region, u64 line,
-		      unsigned int nr, enum wxpool_fate fate, struct wxpool_ending *ending)
+void wxpool_end_lines(struct wxpool_ending *ending, struct wxpool_region *region, u64 line, u32 nr)
 {
+	struct wxpool_context *ctx = ending->ctx;
+
 	lockdep_assert_held_write(&ctx->lock);
-	if (fate == WXPOOL_REAPED) {
+	if (ending->fate == WXPOOL_REAPED) {
 		region->nr_kept -= nr;
 		ctx->info.lines_kept -= nr;
 	} else {
 		region->nr_lines -= nr;
 		ctx->info.lines -= nr;
 	}
-	if (fate == WXPOOL_KEPT) {
+	if (ending->fate == WXPOOL_KEPT) {
 		region->nr_kept += nr;
 		ctx->info.lines_kept += nr;
 		ending->lines_kept += nr;
@@ -293,13 +292,13 @@ void wxpool_end_lines(struct wxpool_context *ctx, struct wxpool_region *region, 
 		bitmap_clear(region->lines, wxpool_line_bit(region, line), nr);
 		/* A page that ends needs no filling, a block may stay. */
 		if (region->nr_lines || region->nr_kept || region->nr_pages > 1)
-			wxpool_clear_lines(ctx, line, nr, ending);
+			wxpool_clear_lines(ending, region, line, nr);
 	}
 	if (!wxpool_is_hidden(region)) {
 		if (!region->nr_lines)
-			wxpool_packed_fade(ctx, region, ending);
+			wxpool_packed_fade(ending, region);
 	} else if (!region->nr_kept) {
 		ctx->info.pages_kept -= region->nr_pages;
-		wxpool_end_pages(ctx, region->pgoff, ending);
+		wxpool_end_pages(ending, region->pgoff);
 	}
 }

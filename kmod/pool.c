@@ -4,23 +4,26 @@
  */
 #include <linux/log2.h>
 #include <linux/rhashtable.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 
 static struct kmem_cache *wxpool_pool_cache;
 
+/* Or else it is memcmp(). */
+static int wxpool_pool_differs(struct rhashtable_compare_arg *arg, const void *pool)
+{
+	return ((const struct wxpool_pool *)pool)->id != *(const u32 *)arg->key;
+}
+
 static const struct rhashtable_params wxpool_pools_params = {
+	.obj_cmpfn = wxpool_pool_differs,
 	.key_len = sizeof(u32),
 	.key_offset = offsetof(struct wxpool_pool, id),
 	.head_offset = offsetof(struct wxpool_pool, node),
 	.automatic_shrinking = true,
 };
 
-/*
- * Beside the pool: the memory cgroup's note of whose it is, and its part of the
- * hash table, which is 10 to 21 bytes and not the cgroup's.
- */
+/* With the memory cgroup's note of whose it is, and its part of the hash table (10 to 21 bytes) */
 #define WXPOOL_POOL_COST	(sizeof(struct wxpool_pool) + sizeof(void *) + 20)
 
 int wxpool_pool_init(void)
@@ -45,13 +48,20 @@ struct wxpool_pool *wxpool_pool_find(struct wxpool_context *ctx, u32 id)
 	return rhashtable_lookup_fast(&ctx->pools, &id, wxpool_pools_params);
 }
 
-static struct wxpool_pool *wxpool_pool_new(struct wxpool_context *ctx, u32 id, gfp_t gfp)
+/* Made if it is not there; for wxpool_pool_put() if it stays empty. -EROFS, -ENOMEM or -ENOSPC */
+struct wxpool_pool *wxpool_pool_get(struct wxpool_context *ctx, u32 id)
 {
 	struct wxpool_pool *pool;
 
+	lockdep_assert_held_write(&ctx->lock);
+	if (ctx->info.frozen)
+		return ERR_PTR(-EROFS);
+	pool = wxpool_pool_find(ctx, id);
+	if (pool)
+		return pool;
 	if (wxpool_charge(ctx, WXPOOL_POOL_COST))
 		return ERR_PTR(-ENOSPC);
-	pool = kmem_cache_zalloc(wxpool_pool_cache, gfp);
+	pool = kmem_cache_zalloc(wxpool_pool_cache, ctx->gfp);
 	if (!pool)
 		goto err_uncharge;
 	pool->id = id;
@@ -67,18 +77,6 @@ err_free:
 err_uncharge:
 	wxpool_uncharge(ctx, WXPOOL_POOL_COST);
 	return ERR_PTR(-ENOMEM);
-}
-
-/*
- * A pool that something will be added to, made if it is not there; goes to
- * wxpool_pool_put() if nothing comes into it. -EROFS, -ENOMEM or -ENOSPC
- */
-struct wxpool_pool *wxpool_pool_get(struct wxpool_context *ctx, u32 id, gfp_t gfp)
-{
-	lockdep_assert_held_write(&ctx->lock);
-	if (ctx->info.frozen)
-		return ERR_PTR(-EROFS);
-	return wxpool_pool_find(ctx, id) ?: wxpool_pool_new(ctx, id, gfp);
 }
 
 /* It is found no more. */
@@ -108,8 +106,7 @@ void wxpool_pool_put(struct wxpool_context *ctx, struct wxpool_pool *pool)
 }
 
 /* Has room for @nr more extents: 0, -ENOMEM or -ENOSPC. */
-int wxpool_pool_room(struct wxpool_context *ctx, struct wxpool_pool *pool, unsigned long nr,
-		     gfp_t gfp)
+int wxpool_pool_room(struct wxpool_context *ctx, struct wxpool_pool *pool, unsigned long nr)
 {
 	struct wxpool_extent *extents;
 	unsigned int order;
@@ -121,7 +118,7 @@ int wxpool_pool_room(struct wxpool_context *ctx, struct wxpool_pool *pool, unsig
 	if (nr >= BIT(26))
 		return -ENOSPC;
 	order = order_base_2(nr);
-	extents = wxpool_get_memory(ctx, sizeof(*extents) << order, gfp);
+	extents = wxpool_get_memory(ctx, sizeof(*extents) << order, ctx->gfp);
 	if (IS_ERR(extents))
 		return PTR_ERR(extents);
 	memcpy(extents, wxpool_extents(pool), sizeof(*extents) * pool->nr);

@@ -4,23 +4,16 @@
  *
  * Under the context's lock, so that no fault reads a state meanwhile:
  *
- * 1. each page must be OPEN and the pool's; it changes its state, and waits
- *    for faults in flight;
- * 2. the ranges are unmapped, with which the last PTE that could write is gone
- *    from all processes and TLBs;
- * 3. whoever still holds a reference can write through a pin: all pages go
- *    back to OPEN. Nobody can have read or run them in between.
+ * 1. each page must be OPEN and the pool's; it changes its state, and waits for faults in flight;
+ * 2. all are unmapped: no PTE that could write is left in any process or TLB;
+ * 3. whoever still holds a reference can write through a pin: all pages go back to OPEN. Nobody
+ *    can have read or run them in between.
  *
- * The core's own batches hold no references to them: the pages are on no LRU, and
- * W views cannot be locked in memory (view.c).
- *
- * On architectures whose instruction caches do not follow stores (arm64), the
- * core makes them agree when it maps a page executable for the first time
- * (set_pte_at and PG_dcache_clean): every page comes here fresh, and is never
- * written again.
+ * The core's own batches hold no references: the pages are on no LRU, and W views cannot be locked
+ * in memory (view.c). If instruction caches do not follow stores (arm64), the core makes them agree
+ * when it first maps a page executable (PG_dcache_clean): a page comes here fresh.
  */
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 
@@ -30,115 +23,81 @@ struct wxpool_seal {
 	struct wxpool_pool *pool;
 	const struct wxpool_protect_range *ranges;
 	u32 nr_ranges;
-	unsigned long done;		/* pages that have changed their state, from the first */
+	struct wxpool_ending ending;	/* pages that have still to be unmapped */
+	u32 range;			/* where the next page is: its range, and bytes before it */
+	u64 pos;
+	pgoff_t pgoff;			/* of the last page, and what it is to be */
+	enum wxpool_state prot;
 };
 
-typedef int (*wxpool_page_fn)(struct wxpool_seal *seal, struct wxpool_page *page,
-			      enum wxpool_state to);
-
-static int wxpool_walk_range(struct wxpool_seal *seal, const struct wxpool_protect_range *range,
-			     wxpool_page_fn fn)
+/* The next page, with its @prot, or NULL after the last, or -ENOENT */
+static struct wxpool_page *wxpool_next_page(struct wxpool_seal *seal)
 {
-	pgoff_t pgoff = range->offset >> PAGE_SHIFT;
-	pgoff_t end = pgoff + (range->length >> PAGE_SHIFT);
+	const struct wxpool_protect_range *range = &seal->ranges[seal->range];
 	struct wxpool_page *page;
-	int ret;
 
-	for (; pgoff < end; pgoff++) {
-		page = wxpool_find_page(seal->ctx, pgoff);
-		if (!page || page->region->pool != seal->pool)
-			return -ENOENT;
-		ret = fn(seal, page, range->prot);
-		if (ret)
-			return ret;
-		cond_resched();
+	if (seal->range == seal->nr_ranges)
+		return NULL;
+	seal->pgoff = (range->offset + seal->pos) >> PAGE_SHIFT;
+	seal->prot = range->prot;
+	seal->pos += PAGE_SIZE;
+	if (seal->pos == range->length) {
+		seal->range++;
+		seal->pos = 0;
 	}
-	return 0;
+	cond_resched();
+	page = wxpool_find_page(seal->ctx, seal->pgoff);
+	return page && page->region->pool == seal->pool ? page : ERR_PTR(-ENOENT);
 }
 
-/* Calls @fn for each page in order, until it returns other than 0. */
-static int wxpool_walk(struct wxpool_seal *seal, wxpool_page_fn fn)
+static int wxpool_seal_page(struct wxpool_seal *seal, struct wxpool_page *page)
 {
-	u32 i;
-	int ret = 0;
-
-	lockdep_assert_held_write(&seal->ctx->lock);
-	for (i = 0; i < seal->nr_ranges && !ret; i++)
-		ret = wxpool_walk_range(seal, &seal->ranges[i], fn);
-	return ret;
-}
-
-static int wxpool_seal_page(struct wxpool_seal *seal, struct wxpool_page *page,
-			    enum wxpool_state to)
-{
-	if (fatal_signal_pending(current))
-		return -EINTR;
+	if (IS_ERR(page))
+		return PTR_ERR(page);
 	if (wxpool_state(page) != WXPOOL_OPEN)
 		return -EPERM;
 	if (PageHWPoison(wxpool_page(page)))
 		return -EHWPOISON;
-	wxpool_settle_page(page, to);
+	wxpool_settle_page(page, seal->prot);
+	wxpool_unmap_later(&seal->ending, seal->pgoff, 1);
 	--*wxpool_nr_pages(seal->ctx, WXPOOL_OPEN);
-	++*wxpool_nr_pages(seal->ctx, to);
-	seal->done++;
+	++*wxpool_nr_pages(seal->ctx, seal->prot);
 	return 0;
 }
 
-static int wxpool_reopen_page(struct wxpool_seal *seal, struct wxpool_page *page,
-			      enum wxpool_state to)
+/* The first @nr, in the order in which they were sealed */
+static void wxpool_reopen_pages(struct wxpool_seal *seal, unsigned long nr)
 {
-	if (!seal->done)
-		return 1;
-	wxpool_settle_page(page, WXPOOL_OPEN);
-	++*wxpool_nr_pages(seal->ctx, WXPOOL_OPEN);
-	--*wxpool_nr_pages(seal->ctx, to);
-	seal->done--;
-	return 0;
-}
-
-static int wxpool_check_pin(struct wxpool_seal *seal, struct wxpool_page *page,
-			    enum wxpool_state to)
-{
-	return page_count(wxpool_page(page)) > 1 ? -EBUSY : 0;
-}
-
-/* Ranges that adjoin together: each call may interrupt other processors. */
-static void wxpool_unmap_ranges(struct wxpool_seal *seal)
-{
-	const struct wxpool_protect_range *range = seal->ranges;
-	u64 first = range->offset, stop = first;
-
-	for (; range < seal->ranges + seal->nr_ranges; range++) {
-		if (range->offset != stop) {
-			wxpool_unmap(seal->ctx, first >> PAGE_SHIFT,
-				     (stop - first) >> PAGE_SHIFT);
-			first = range->offset;
-		}
-		stop = range->offset + range->length;
+	seal->range = seal->pos = 0;
+	for (; nr; nr--) {
+		wxpool_settle_page(wxpool_next_page(seal), WXPOOL_OPEN);
+		++*wxpool_nr_pages(seal->ctx, WXPOOL_OPEN);
+		--*wxpool_nr_pages(seal->ctx, seal->prot);
 	}
-	wxpool_unmap(seal->ctx, first >> PAGE_SHIFT, (stop - first) >> PAGE_SHIFT);
 }
 
 static int wxpool_seal_pages(struct wxpool_seal *seal)
 {
-	int err;
+	struct wxpool_page *page;
+	unsigned long nr;
+	int err = 0;
 
-	err = wxpool_walk(seal, wxpool_seal_page);
+	lockdep_assert_held_write(&seal->ctx->lock);
+	for (nr = 0; !err && (page = wxpool_next_page(seal)); nr += !err)
+		err = fatal_signal_pending(current) ? -EINTR : wxpool_seal_page(seal, page);
+	if (!err) {
+		wxpool_unmap_ended(&seal->ending);
+		/*
+		 * Pairs with GUP-fast, which takes its reference and then looks at the PTE again:
+		 * it finds the PTE gone, or we find the reference.
+		 */
+		smp_mb();
+		seal->range = 0;
+		while (!err && (page = wxpool_next_page(seal)))
+			err = page_count(wxpool_page(page)) > 1 ? -EBUSY : 0;
+	}
 	if (err)
-		goto err_reopen;
-	wxpool_unmap_ranges(seal);
-	/*
-	 * Pairs with GUP-fast, which takes its reference and then looks at the
-	 * PTE again: it finds the PTE gone, or we find the reference.
-	 */
-	smp_mb();
-	err = wxpool_walk(seal, wxpool_check_pin);
-	if (err)
-		goto err_reopen;
-	return 0;
-
-err_reopen:
-	wxpool_walk(seal, wxpool_reopen_page);
+		wxpool_reopen_pages(seal, nr);
 	return err;
 }
 
@@ -146,7 +105,9 @@ int wxpool_op_protect(struct wxpool_context *ctx, union wxpool_args *args, const
 		      gfp_t gfp)
 {
 	const struct wxpool_protect *arg = &args->protect;
-	struct wxpool_seal seal = { .ctx = ctx, .ranges = vec, .nr_ranges = arg->nr_ranges };
+	struct wxpool_seal seal = {
+		.ctx = ctx, .ranges = vec, .nr_ranges = arg->nr_ranges, .ending.ctx = ctx,
+	};
 	int err;
 	u32 i;
 

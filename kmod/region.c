@@ -3,7 +3,6 @@
  * wxpool: pages by their offsets, and how they go away
  */
 #include <linux/pagemap.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 
@@ -55,10 +54,7 @@ static void wxpool_table_free(struct wxpool_context *ctx, struct wxpool_table *t
 	wxpool_uncharge(ctx, WXPOOL_TABLE_COST);
 }
 
-/*
- * One without pages stays, so that tables do not come and go with a page; and so
- * does one that finds no page after all, until the next.
- */
+/* One without pages stays, so that tables do not come and go with a page. */
 static void wxpool_table_empty(struct wxpool_context *ctx, struct wxpool_table *table)
 {
 	if (ctx->empty != table)
@@ -67,7 +63,7 @@ static void wxpool_table_empty(struct wxpool_context *ctx, struct wxpool_table *
 }
 
 /* Made if it is not there, good until the next one is asked for. -ENOMEM or -ENOSPC */
-struct wxpool_table *wxpool_get_table(struct wxpool_context *ctx, pgoff_t pgoff, gfp_t gfp)
+struct wxpool_table *wxpool_get_table(struct wxpool_context *ctx, pgoff_t pgoff)
 {
 	struct wxpool_table *table = wxpool_find_table(ctx, pgoff);
 
@@ -76,12 +72,12 @@ struct wxpool_table *wxpool_get_table(struct wxpool_context *ctx, pgoff_t pgoff,
 		return table;
 	if (wxpool_charge(ctx, WXPOOL_TABLE_COST))
 		return ERR_PTR(-ENOSPC);
-	table = kzalloc(sizeof(*table), gfp);
+	table = kzalloc(sizeof(*table), ctx->gfp);
 	if (!table)
 		goto err_uncharge;
 	table->index = pgoff >> WXPOOL_BLOCK_ORDER;
-	table->pages = kvzalloc(WXPOOL_PAGES_SIZE, gfp);
-	if (!table->pages || xa_err(xa_store(&ctx->tables, table->index, table, gfp)))
+	table->pages = kvzalloc(WXPOOL_PAGES_SIZE, ctx->gfp);
+	if (!table->pages || xa_err(xa_store(&ctx->tables, table->index, table, ctx->gfp)))
 		goto err_table;
 	wxpool_table_empty(ctx, table);
 	return table;
@@ -131,32 +127,24 @@ void wxpool_region_free(struct wxpool_context *ctx, struct wxpool_region *region
 	wxpool_put_memory(ctx, region, wxpool_region_size(region->nr_pages));
 }
 
-/* Has the page, or one of the block, a memory error? */
-bool wxpool_is_broken(struct page *page)
-{
-	unsigned long i, nr = folio_nr_pages(page_folio(page));
-
-	for (i = 0; i < nr; i++)
-		if (PageHWPoison(page + i))
-			return true;
-	return false;
-}
-
 /*
- * A page or a block. The allocator keeps a single page with a memory error away from
- * others, but not one that is part of a block: such a block is for nobody any more.
+ * The allocator keeps a single page with a memory error away from others, but not one that is part
+ * of a block: such a block is for nobody any more.
  */
 void wxpool_free_pages(struct wxpool_context *ctx, struct page *page)
 {
-	wxpool_uncharge(ctx, page_size(page));
-	if (!PageCompound(page) || !wxpool_is_broken(page))
-		put_page(page);
+	unsigned long i, nr = folio_nr_pages(page_folio(page));
+
+	wxpool_uncharge(ctx, nr << PAGE_SHIFT);
+	for (i = 0; nr > 1 && i < nr; i++)
+		if (PageHWPoison(page + i))
+			return;
+	put_page(page);
 }
 
 /*
- * Changes the state of a page or a block for all faults to come; it may be the old
- * one. Waits for faults in flight, which hold the folio's lock until their PTE is in
- * place, so that unmapping the page afterwards finds them all.
+ * The state of a page or a block for all faults to come. Waits for those in flight, which hold the
+ * folio's lock until their PTE is in place, so that unmapping the page afterwards finds them all.
  */
 void wxpool_settle_page(struct wxpool_page *page, enum wxpool_state state)
 {
@@ -174,10 +162,10 @@ void wxpool_unmap(struct wxpool_context *ctx, pgoff_t pgoff, unsigned long nr)
 			    (loff_t)nr << PAGE_SHIFT, 1);
 }
 
-void wxpool_unmap_ended(struct wxpool_context *ctx, struct wxpool_ending *ending)
+void wxpool_unmap_ended(struct wxpool_ending *ending)
 {
 	if (ending->first < ending->stop)
-		wxpool_unmap(ctx, ending->first, ending->stop - ending->first);
+		wxpool_unmap(ending->ctx, ending->first, ending->stop - ending->first);
 	ending->first = 0;
 	ending->stop = 0;
 }
@@ -188,32 +176,36 @@ static unsigned long wxpool_fellows(const struct wxpool_region *region)
 	return region->page ? region->nr_pages : 1;
 }
 
-/*
- * Has a page or a block unmapped, together with its neighbours: each flush of other
- * processors' TLBs costs an interrupt there. wxpool_unmap_ended() is still to come.
- */
-void wxpool_hide_pages(struct wxpool_context *ctx, pgoff_t pgoff, struct wxpool_ending *ending)
+/* Together with its neighbours: each flush of other processors' TLBs interrupts them. */
+void wxpool_unmap_later(struct wxpool_ending *ending, pgoff_t pgoff, unsigned long nr)
 {
-	struct wxpool_page *page = wxpool_find_page(ctx, pgoff);
-
-	lockdep_assert_held_write(&ctx->lock);
-	wxpool_settle_page(page, wxpool_state(page));
 	if (ending->stop != pgoff) {
-		wxpool_unmap_ended(ctx, ending);
+		wxpool_unmap_ended(ending);
 		ending->first = pgoff;
 	}
-	ending->stop = pgoff + wxpool_fellows(page->region);
+	ending->stop = pgoff + nr;
+}
+
+/* Has a page or a block unmapped; wxpool_unmap_ended() is still to come. */
+void wxpool_hide_pages(struct wxpool_ending *ending, pgoff_t pgoff)
+{
+	struct wxpool_page *page = wxpool_find_page(ending->ctx, pgoff);
+
+	lockdep_assert_held_write(&ending->ctx->lock);
+	wxpool_settle_page(page, wxpool_state(page));
+	wxpool_unmap_later(ending, pgoff, wxpool_fellows(page->region));
 }
 
 /* The same for one that is for nobody any more; until it is unmapped views hold it. */
-void wxpool_end_pages(struct wxpool_context *ctx, pgoff_t pgoff, struct wxpool_ending *ending)
+void wxpool_end_pages(struct wxpool_ending *ending, pgoff_t pgoff)
 {
+	struct wxpool_context *ctx = ending->ctx;
 	struct wxpool_table *table = wxpool_find_table(ctx, pgoff);
 	struct wxpool_page *first = &table->pages[pgoff % WXPOOL_BLOCK_PAGES];
 	struct wxpool_region *region = first->region;
 	unsigned long nr = wxpool_fellows(region);
 
-	wxpool_hide_pages(ctx, pgoff, ending);
+	wxpool_hide_pages(ending, pgoff);
 	wxpool_free_pages(ctx, wxpool_page(first));
 	memset(first, 0, nr * sizeof(*first));
 	table->nr -= nr;
@@ -224,39 +216,31 @@ void wxpool_end_pages(struct wxpool_context *ctx, pgoff_t pgoff, struct wxpool_e
 	ending->freed += nr;
 }
 
-/* All pages there are; returns how many. Pools, counters and views are the caller's. */
-u64 wxpool_end_tables(struct wxpool_context *ctx)
+/* All pages there are; pools and counters are the caller's. */
+void wxpool_end_tables(struct wxpool_ending *ending)
 {
 	struct wxpool_table *table;
 	unsigned long index, i;
-	u64 freed = 0;
 
-	xa_for_each(&ctx->tables, index, table) {
-		for (i = 0; table->nr; i++) {
-			/* Says that all before is to be unmapped. */
-			struct wxpool_ending ending = { .stop = (index << WXPOOL_BLOCK_ORDER) + i };
-
-			if (!table->pages[i].region)
-				continue;
-			wxpool_end_pages(ctx, ending.stop, &ending);
-			freed += ending.freed;
-		}
+	xa_for_each(&ending->ctx->tables, index, table) {
+		for (i = 0; table->nr; i++)
+			if (table->pages[i].region)
+				wxpool_end_pages(ending, (index << WXPOOL_BLOCK_ORDER) + i);
 		cond_resched();
 	}
-	return freed;
 }
 
 /* The idle block of a state; returns how many pages went. */
 unsigned long wxpool_drop_block(struct wxpool_context *ctx, enum wxpool_state state)
 {
 	struct wxpool_region *region = ctx->idle[state];
-	struct wxpool_ending ending = {};
+	struct wxpool_ending ending = { .ctx = ctx };
 
 	lockdep_assert_held_write(&ctx->lock);
 	ctx->idle[state] = NULL;
 	wxpool_count_idle(ctx, -(long)region->nr_pages);
-	wxpool_end_pages(ctx, region->pgoff, &ending);
-	wxpool_unmap_ended(ctx, &ending);
+	wxpool_end_pages(&ending, region->pgoff);
+	wxpool_unmap_ended(&ending);
 	return ending.freed;
 }
 

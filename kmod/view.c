@@ -2,66 +2,20 @@
 /*
  * wxpool: views, the faults in them, and heirs
  *
- * A view's kind is in its MAY bits, which nothing can add to: VM_MAYWRITE is a
- * W view, VM_MAYEXEC an X view, without VM_MAYREAD an XO view, and none of them
- * an R view. Faults go by these bits and not by the current ones, as mprotect()
- * can take the current ones away, let a page be mapped, and give them back.
+ * A view's kind is in its MAY bits, which nothing can add to: VM_MAYWRITE is a W view, VM_MAYEXEC
+ * an X view, without VM_MAYREAD an XO view, and none of them an R view. Faults go by these bits,
+ * not by those that mprotect() can take away and give back.
  *
- * Whose a view is, is in its vm_ops: the owner's, an heir's, or that of a guest,
- * who is any other process that maps the context. The core merges views without
- * comparing them; so heirs' views, whose number counts, must never merge.
+ * Whose a view is, is in its vm_ops: the owner's, an heir's, or that of a guest, who is any other
+ * process that maps the context. The core merges views without comparing them; so heirs' views,
+ * whose number counts, must never merge.
  */
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 
 #define WXPOOL_MAY	(VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC)
-
-/*
- * Judges a view that is asked for, and fixes its kind: 0, -EACCES (never allowed) or
- * -EXDEV (not the owner).
- *
- * VM_LOCKED goes because the pages are always in memory, and the core's
- * bookkeeping of it holds references that PROTECT would take for pins. With
- * VM_DONTEXPAND nobody can set it later, and the core does not merge the view.
- */
-static int wxpool_judge_view(struct wxpool_context *ctx, vm_flags_t *flags)
-{
-	vm_flags_t asked = *flags;
-
-	if (!(*flags & VM_MAYSHARE))
-		return -EACCES;
-	*flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
-	switch (*flags & (VM_WRITE | VM_EXEC)) {
-	case VM_WRITE | VM_EXEC:
-		return -EACCES;
-	case VM_WRITE:
-		if (!wxpool_is_owner(ctx))
-			return -EXDEV;
-		*flags &= ~VM_MAYEXEC;
-		*flags |= VM_DONTCOPY | VM_DONTEXPAND;
-		return 0;
-	case VM_EXEC:
-		*flags &= ~VM_MAYWRITE;
-		if (!(*flags & VM_READ))
-			*flags &= ~VM_MAYREAD;
-		break;
-	default:
-		*flags &= ~(VM_MAYWRITE | VM_MAYEXEC);
-		break;
-	}
-	/*
-	 * Up to 6.15 the core first tries to merge what is asked for, and asks us
-	 * only if it cannot. A view that has all rights that any view is asked
-	 * with (the descriptor is read-only, or the mount noexec) would become
-	 * part of another kind's then.
-	 */
-	if ((*flags & WXPOOL_MAY) == (asked & WXPOOL_MAY))
-		*flags |= VM_DONTEXPAND;
-	return 0;
-}
 
 static const struct vm_operations_struct wxpool_heir_vm_ops;
 
@@ -86,10 +40,7 @@ static bool wxpool_may_show(const struct vm_area_struct *vma, enum wxpool_state 
 	       (state == WXPOOL_SEALED_XO && !(vma->vm_flags & VM_MAYREAD));
 }
 
-/*
- * A page with a memory error is told from others here: the core would look for
- * it in the page cache, where ours are not.
- */
+/* For a memory error, the core would look in the page cache, where our pages are not. */
 static vm_fault_t wxpool_show_page(struct vm_fault *vmf, const struct wxpool_page *page)
 {
 	struct page *p;
@@ -120,10 +71,9 @@ static vm_fault_t wxpool_fault(struct vm_fault *vmf)
 }
 
 /*
- * One more view of those that a fork gives to a child. fork() has the owner's
- * mmap_lock for writing from its first view to its last, so @mm is that of the
- * last fork or a new one; and as the child does not run yet, what the first view
- * got is still there for the others.
+ * One more view of those that a fork gives to a child. fork() has the owner's mmap_lock for
+ * writing from its first view to its last, so @mm is that of the last fork or a new one; and as
+ * the child does not run yet, what the first view got is still there for the others.
  */
 static struct wxpool_heirs *wxpool_heirs_get(struct wxpool_context *ctx, struct mm_struct *mm)
 {
@@ -153,7 +103,7 @@ static struct wxpool_heirs *wxpool_heirs_get(struct wxpool_context *ctx, struct 
 /* What they keep goes to the next older ones that inherited it, or away. */
 static void wxpool_heirs_end(struct wxpool_context *ctx, struct wxpool_heirs *heirs)
 {
-	struct wxpool_ending ending = { .ctx = ctx };
+	struct wxpool_ending ending = { .ctx = ctx, .fate = WXPOOL_REAPED };
 	struct wxpool_heirs *older = NULL;
 	struct wxpool_pool *pool;
 
@@ -166,12 +116,12 @@ static void wxpool_heirs_end(struct wxpool_context *ctx, struct wxpool_heirs *he
 			pool->next = older->kept;
 			older->kept = pool;
 		} else {
-			wxpool_end_pool(ctx, pool, WXPOOL_REAPED, &ending);
+			wxpool_end_pool(&ending, pool);
 		}
 		cond_resched();
 	}
 	/* Others may show a page of it that hid later than they were forked. */
-	wxpool_unmap_ended(ctx, &ending);
+	wxpool_unmap_ended(&ending);
 }
 
 /* A view less. With the mmap_lock of its mm held. */
@@ -213,22 +163,13 @@ static const struct vm_operations_struct wxpool_heir_vm_ops = {
 	.fault = wxpool_fault,
 };
 
-static vm_fault_t wxpool_no_fault(struct vm_fault *vmf)
-{
-	return VM_FAULT_SIGBUS;
-}
-
-/* Of a W view that madvise(MADV_DOFORK) brought into a child after all. */
-static const struct vm_operations_struct wxpool_void_vm_ops = {
-	.fault = wxpool_no_fault,
-};
+/* Of a W view that madvise(MADV_DOFORK) brought into a child after all: each access fails. */
+static const struct vm_operations_struct wxpool_void_vm_ops;
 
 /*
- * Called when a view is split, moved or copied, by whomever. fork() is the one
- * that makes one in another mm, with faults locked out of both.
- *
- * Some of the core's features have page tables copied even for file mappings; so
- * of a W view nothing must be left in them to copy.
+ * A view is split, moved or copied, by whomever. fork() is the one that makes one in another mm,
+ * with faults locked out of both. Some of the core's features have page tables copied even for
+ * file mappings; so of a W view nothing must be left in them to copy.
  */
 static void wxpool_owner_open(struct vm_area_struct *vma)
 {
@@ -257,17 +198,47 @@ static const struct vm_operations_struct wxpool_guest_vm_ops = {
 	.fault = wxpool_fault,
 };
 
-/* ->mmap_prepare where there is one, else ->mmap: see compat.h */
-int wxpool_mmap(struct vm_area_desc *view, struct file *file)
+/*
+ * Judges a view that is asked for, and fixes its kind. -EACCES (never allowed), -EXDEV (not owner)
+ *
+ * VM_LOCKED goes because the pages are always in memory, and the core's bookkeeping of it holds
+ * references that PROTECT would take for pins. With VM_DONTEXPAND nobody can set it later, and the
+ * core does not merge the view.
+ */
+int wxpool_judge_view(struct file *file, vm_flags_t *flags,
+		      const struct vm_operations_struct **vm_ops)
 {
-	struct wxpool_context *ctx = file->private_data;
-	vm_flags_t flags = wxpool_view_get_flags(view);
-	int err;
+	bool owner = wxpool_is_owner(file->private_data);
+	vm_flags_t asked = *flags;
 
-	err = wxpool_judge_view(ctx, &flags);
-	if (err)
-		return err;
-	wxpool_view_set_flags(view, flags);
-	view->vm_ops = wxpool_is_owner(ctx) ? &wxpool_owner_vm_ops : &wxpool_guest_vm_ops;
+	if (!(*flags & VM_MAYSHARE))
+		return -EACCES;
+	*flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
+	switch (*flags & (VM_WRITE | VM_EXEC)) {
+	case VM_WRITE | VM_EXEC:
+		return -EACCES;
+	case VM_WRITE:
+		if (!owner)
+			return -EXDEV;
+		*flags &= ~VM_MAYEXEC;
+		*flags |= VM_DONTCOPY | VM_DONTEXPAND;
+		break;
+	case VM_EXEC:
+		*flags &= ~VM_MAYWRITE;
+		if (!(*flags & VM_READ))
+			*flags &= ~VM_MAYREAD;
+		break;
+	default:
+		*flags &= ~(VM_MAYWRITE | VM_MAYEXEC);
+		break;
+	}
+	/*
+	 * Up to 6.15 the core first tries to merge what is asked for, and asks us only if it
+	 * cannot. A view that has all rights that any view is asked with (the descriptor is
+	 * read-only, or the mount noexec) would become part of another kind's then.
+	 */
+	if ((*flags & WXPOOL_MAY) == (asked & WXPOOL_MAY))
+		*flags |= VM_DONTEXPAND;
+	*vm_ops = owner ? &wxpool_owner_vm_ops : &wxpool_guest_vm_ops;
 	return 0;
 }

@@ -1183,7 +1183,6 @@ TEST_F(ctx, malformed_free)
 	/* All pools, and some of them: which? */
 	REFUSED(f.flags = WXPOOL_FREE_ALL);
 	REFUSED(f.flags = WXPOOL_FREE_ALL; f.nr_pools = 0);
-	REFUSED(f.flags = WXPOOL_FREE_ALL; f.pools = 0);
 	REFUSED(f.flags = WXPOOL_FREE_ALL | WXPOOL_FREE_REVOKE);
 	REFUSED(f.flags = WXPOOL_FREE_ALL; f.pools = f.nr_pools = 0;
 		f.__reserved = 1);

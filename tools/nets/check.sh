@@ -111,12 +111,12 @@ net pins 6.12 '^not ok .*vmsplice_write' \
 	selftests/attack_pins -t vmsplice_write
 # An ALLOC that fails stays charged.
 net injection debug '^not ok .*alloc' \
-	'alloc.c /^static void wxpool_give_back/,/^}/s/wxpool_uncharge\(.*\);/;/' \
+	'alloc.c /^err_uncharge:/,/^}/s/wxpool_uncharge\(.*\);/;/' \
 	selftests/inject -v alloc
 # ALLOC does not look for signals.
 export WXPOOL_KILL_PAGES=40000
 net kill 6.12 '^not ok .*alloc' \
-	'alloc.c /fatal_signal_pending/,+1d' \
+	'alloc.c s/return wxpool_pause\(\);/return 0;/' \
 	selftests/kill -v alloc
 # FREE leaves pages where they are mapped.
 export WXPOOL_TORTURE_SECONDS=1
@@ -137,11 +137,11 @@ net heirs 6.12 '^not ok' \
 	selftests/heirs
 # INSTALL writes what it has claimed before it has claimed all.
 net early-write 6.12 '^not ok' \
-	'install.c s/^\t\tinst->nr_claimed \+= nr;/&\n\t\tif (part->bytes)\n\t\t\twxpool_write_lines(inst->ctx, part->line, part->nr, part->bytes);/' \
+	'install.c s/^\t\tinst->nr_claimed \+= nr;/&\n\t\tif (part->bytes)\n\t\t\twxpool_write_lines(inst->ctx, line, nr, part->bytes + (line - part->line) * WXPOOL_LINE_SIZE);/' \
 	selftests/install
 # What a pool has of extents is free of charge, until it is given back.
 net uncharged 6.12 '^not ok' \
-	'pool.c /^int wxpool_pool_room/,/^}/{s/wxpool_get_memory\(ctx, (.*), gfp\)/kvzalloc(\1, gfp) ?: ERR_PTR(-ENOMEM)/}' \
+	'pool.c /^int wxpool_pool_room/,/^}/{s/wxpool_get_memory\(ctx, (.*), ctx->gfp\)/kvzalloc(\1, ctx->gfp) ?: ERR_PTR(-ENOMEM)/}' \
 	selftests/limits
 # Whose descriptor it is does not matter.
 net context 6.12 '^not ok .*wrong_context' \
