@@ -1,55 +1,43 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * wxpool, the model: what the kernel's memory management does, as far as the
- * module relies on it, and the properties.
+ * module relies on it; faults; how pages go away; and the properties.
  *
- * One offset of one context is modelled; physical pages (folios) are apart from
- * it, so that old pages and reuse are seen. Each atomic step is what the code
- * does under the lock that is named beside it.
+ * One or two offsets of one context are modelled; physical pages (folios) are
+ * apart from them, so that old pages and reuse are seen. Each atomic step is what
+ * the code does under the lock that is named beside it.
  */
 
-#define NONE	7		/* no page, no region */
-#define ALIVE	15		/* WXP_ALIVE */
+#define NONE	7		/* no page */
+#define GONE	6		/* heirs that ended, and that somebody still has */
+#define SHOWN	15		/* WXPOOL_SHOWN: not hidden */
 
-/* Processes. */
-#define OWNER	0
-#define CHILD	1
-#define PEER	2
-
-/*
- * Views: of the owner, their copies in the child, and the one of a peer that got
- * the fd. unmap_mapping_range() meets them in this order: dup_mmap() puts a copy
- * behind its original in i_mmap.
- */
-#define OW	0
-#define OX	1
-#define CW	2
-#define CX	3
-#define PX	4
-#define NV	5
-#define mm_of(v)	(v < CW -> OWNER : (v < PX -> CHILD : PEER))
-
-/* Bits of may[] and cur[]: VM_MAYWRITE and VM_WRITE, VM_MAYEXEC and VM_EXEC. */
+/* Bits of may[] and cur[]: VM_MAYWRITE and VM_WRITE, and so on. */
 #define W	1
 #define X	2
+#ifdef CONFIG_XO
+#define R	4
+#else
+#define R	0		/* all can read */
+#endif
 
-/* enum wxp_state */
+/* enum wxpool_state */
 #define OPEN		0
 #define SEALED_R	1
 #define SEALED_X	2
+#define SEALED_XO	3
 
 /* What is in a page, or in a line of it. */
 #define FILL	0		/* zeros, or traps */
 #define BYTES	1		/* written by a user; of a line: 1 or 2, its pool */
 #define OLD	3		/* of another life of the page */
-#define first(p)	((p) * LINES)
-#define last(p)		((p) * LINES + LINES - 1)
+#define byte_of(p, l)	data[(p) * LINES + (l)]
 
 bool stop;			/* all end what they are doing, and then end */
 
-/* mmap_lock of each process; wxp_ctx.lock; readers of i_mmap_rwsem. */
-byte mm_readers[3];
-bool mm_writer[3];
+/* mmap_lock of each process; wxpool_context.lock; readers of i_mmap_rwsem. */
+byte mm_readers[NM];
+bool mm_writer[NM];
 byte ctx_readers;
 bool ctx_writer;
 byte imap_readers;
@@ -58,14 +46,18 @@ byte imap_readers;
 bool linked[NV];
 byte may[NV];
 byte cur[NV];
-byte heir[NV];
-byte pte[NV];
+byte heir[NV];			/* the number of its heirs, 0 if it is no heir's */
+byte pte[NPTE];
+#define at(v, o)	((v) * OFFS + (o))
+#define view_of(e)	((e) / OFFS)
+#define off_of(e)	((e) % OFFS)
 
 /* PTEs that are gone, but not from the TLBs: their page and bits. */
-byte stale[2];
-byte stale_cur[2];
+byte stale[3];
+byte stale_cur[3];
 #define BY_OPS	0
 #define BY_CORE	1
+#define BY_EXIT	2
 
 /* Folios: _refcount, lock, bytes; write pins, and all references of GUP. */
 byte ref[NP];
@@ -74,32 +66,53 @@ byte data[NP * LINES];
 byte pins[NP];
 byte gup[NP];
 
-/* What the user was told of it: for the properties only. */
-byte told[NP];			/* its state when the last call returned */
-bool over[NP];			/* FREE has returned */
+/* Its state when the last call returned: for the properties only. */
+byte told[NP];
 
-/* struct wxp_region; tree is what mtree_load() finds. */
-byte tree = NONE;
-byte forks;			/* wxp_ctx.forks */
-byte r_folio[NR];
-byte r_state[NR];
-byte r_born[NR];
-byte r_ended[NR];
-byte r_older[NR];
-byte r_line[NR * LINES];	/* 0: free, else its pool */
-#define kept(r)	(r_ended[r] != ALIVE)		/* wxp_is_kept() */
+/* What is found at an offset: struct wxpool_page and its struct wxpool_region */
+byte r_folio[OFFS];
+byte r_state[OFFS];
+byte r_born[OFFS];
+byte r_ended[OFFS];
+#define hidden_at(o)	(r_ended[o] != SHOWN)
+
+/* struct wxpool_pool: if it is kept, by which heirs */
+byte p_born[NPOOLS + 1];
+byte p_heirs[NPOOLS + 1];
+
+/*
+ * struct wxpool_heirs: how many views. Numbers of forks are only compared with
+ * each other. So when heirs end, all numbers from theirs on become one less, in
+ * all that has one: there is no end to forks, but to states.
+ */
+byte forks;
+byte views[HEIRS + 1];
+byte fork_heirs;		/* those of the last fork, if they live */
+byte fork_mm;			/* their mm_struct, by its address */
+#define OLD_MM	1		/* mmgrab() keeps it from being a new child's */
+#define NEW_MM	2		/* of the fork on its way */
+
+/* Line by line what a fork showed its child, unless it was revoked */
+byte due[(HEIRS + 1) * LINES];
 
 /* ---- properties. -DONLY=n checks the nth alone. */
 
 hidden byte I1_writable_while_executable;
 hidden byte I2_sealed_bytes_changed;
 hidden byte I2_executable_but_not_sealed_X;
+hidden byte I2_sealed_twice;
 hidden byte I3_freed_page_reachable;
+hidden byte I3_freed_line_reachable;
 hidden byte I3_not_cleared_before_reuse;
 hidden byte I4_bytes_left_over;
 hidden byte I5_not_the_owner;
 hidden byte H_taken_from_an_heir;
 hidden byte B_busy_without_a_pin;
+hidden byte E_readable_though_execute_only;
+hidden byte A_something_of_a_failed_call;
+hidden byte K_kept_for_nobody;
+hidden byte U_used_after_free;
+hidden byte C_miscounted;
 
 #ifndef ONLY
 #define ONLY	0
@@ -107,31 +120,63 @@ hidden byte B_busy_without_a_pin;
 #define wanted(n)	(ONLY == 0 || ONLY == n)
 #define never1(name, n, e)	name = wanted(n) && (e); assert(!name)
 
-#define shows(v, p)		(pte[v] == p)
-#define maps(v, p, bit)		(pte[v] == p && (cur[v] & bit))
-#define lags(z, p, bit)		(stale[z] == p && (stale_cur[z] & bit))
-#define writable(p)	(maps(OW, p, W) || maps(OX, p, W) || maps(CW, p, W) || \
-			 maps(CX, p, W) || maps(PX, p, W) || pins[p] || \
-			 lags(BY_OPS, p, W) || lags(BY_CORE, p, W))
-#define executable(p)	(maps(OW, p, X) || maps(OX, p, X) || maps(CW, p, X) || \
-			 maps(CX, p, X) || maps(PX, p, X) || \
-			 lags(BY_OPS, p, X) || lags(BY_CORE, p, X))
-#define others_write(p)	(maps(CW, p, W) || maps(CX, p, W) || maps(PX, p, W))
-#define non_heir_sees(p) (shows(OW, p) || shows(OX, p) || shows(PX, p))
-#define anyone_sees(p)	(non_heir_sees(p) || shows(CW, p) || shows(CX, p))
+#define lags(z, p, bit)	(stale[z] == p && (stale_cur[z] & bit))
+#define lag(p, bit)	(lags(BY_OPS, p, bit) || lags(BY_CORE, p, bit) || \
+			 lags(BY_EXIT, p, bit))
+
+hidden byte e_;
+hidden byte can_;		/* what can be done through PTEs, TLBs and pins */
+hidden byte theirs_;		/* somebody else than the owner can write */
+hidden byte seen_;		/* somebody sees it */
+
+/*
+ * May a PTE show what it shows? Only what is at its offset, and to owner and guests
+ * only if that is not hidden.
+ */
+#define is_right(e) \
+	(pte[e] == r_folio[off_of(e)] && \
+	 (!hidden_at(off_of(e)) || \
+	  (is_heirs(view_of(e)) && heir[view_of(e)] > r_born[off_of(e)] && \
+	   heir[view_of(e)] <= r_ended[off_of(e)])))
+
+/* A new PTE. If an operation is on its way, settled() will look at it. */
+inline check_pte(e)
+{
+	never1(I3_freed_page_reachable, 3, !ctx_writer && !is_right(e));
+	check(pte[e])
+}
 
 /* Whenever a page's mappings, pins or state have changed. */
 inline check(p)
 {
-	never1(I1_writable_while_executable, 1, writable(p) && executable(p));
-	never1(I2_executable_but_not_sealed_X, 2,
-	       executable(p) && told[p] != SEALED_X);
-	never1(I3_freed_page_reachable, 3, over[p] && non_heir_sees(p));
-	never1(I3_not_cleared_before_reuse, 3,
-	       anyone_sees(p) && told[p] == OPEN && data[first(p)] == OLD);
-	never1(I4_bytes_left_over, 4, executable(p) &&
-	       (data[first(p)] == OLD || data[last(p)] == OLD));
-	never1(I5_not_the_owner, 5, others_write(p))
+	d_step {
+		can_ = (pins[p] || lag(p, W) -> W : 0) | (lag(p, X) -> X : 0);
+		theirs_ = false;
+		seen_ = false;
+		for (e_ : 0 .. NPTE - 1) {
+			if
+			:: pte[e_] == p ->
+				can_ = can_ | cur[view_of(e_)];
+				seen_ = true;
+				/* In fork() it does not run yet. */
+				theirs_ = theirs_ ||
+					  ((cur[view_of(e_)] & W) &&
+					   mm_of(view_of(e_)) != OWNER &&
+					   !mm_writer[mm_of(view_of(e_))])
+			:: else
+			fi
+		}
+		never1(I1_writable_while_executable, 1, (can_ & W) && (can_ & X));
+		never1(I2_executable_but_not_sealed_X, 2,
+		       (can_ & X) && told[p] != SEALED_X && told[p] != SEALED_XO);
+		never1(E_readable_though_execute_only, 8,
+		       (can_ & R) && told[p] == SEALED_XO);
+		never1(I3_not_cleared_before_reuse, 3,
+		       seen_ && told[p] == OPEN && byte_of(p, 0) == OLD);
+		never1(I4_bytes_left_over, 4, (can_ & X) &&
+		       (byte_of(p, 0) == OLD || byte_of(p, LINES - 1) == OLD));
+		never1(I5_not_the_owner, 5, theirs_)
+	}
 }
 
 /* A store of the user's, through a mapping or a pin. */
@@ -139,17 +184,17 @@ inline store(p)
 {
 	never1(I2_sealed_bytes_changed, 2, told[p] != OPEN);
 	if
-	:: data[first(p)] == FILL -> data[first(p)] = BYTES
+	:: byte_of(p, 0) == FILL -> byte_of(p, 0) = BYTES
 	:: else
 	fi
 }
 
 /* ---- locks */
 
-#define lock_write()	atomic { !ctx_writer && ctx_readers == 0 -> ctx_writer = true }
+#define ctx_idle	(!ctx_writer && ctx_readers == 0)
+#define lock_write()	atomic { ctx_idle -> ctx_writer = true }
 #define unlock_write()	ctx_writer = false
-#define mm_lock_read(m)	!mm_writer[m] -> mm_readers[m]++
-#define mm_lock_write(m) !mm_writer[m] && mm_readers[m] == 0 -> mm_writer[m] = true
+#define mm_idle(m)	(!mm_writer[m] && mm_readers[m] == 0)
 
 /* ---- folios */
 
@@ -169,13 +214,13 @@ inline folio_alloc(p)
 
 inline folio_put(p)
 {
+	never1(U_used_after_free, 11, ref[p] == 0);
 	ref[p]--;
 	if
 	:: ref[p] == 0 ->
-		data[first(p)] = OLD;
-		data[last(p)] = OLD;
-		told[p] = OPEN;
-		over[p] = false
+		byte_of(p, 0) = OLD;
+		byte_of(p, LINES - 1) = OLD;
+		told[p] = OPEN
 	:: else
 	fi
 }
@@ -186,11 +231,11 @@ inline folio_put(p)
  * zap_pte_range(): the PTE goes under the page table's lock; the reference only
  * after all TLBs have been flushed (mmu_gather).
  */
-inline zap_pte(v, z)
+inline zap_pte(e, z)
 {
-	stale[z] = pte[v];
-	stale_cur[z] = cur[v];
-	pte[v] = NONE
+	stale[z] = pte[e];
+	stale_cur[z] = cur[view_of(e)];
+	pte[e] = NONE
 }
 
 inline flush_tlb(z)
@@ -200,61 +245,127 @@ inline flush_tlb(z)
 	stale_cur[z] = 0
 }
 
-/* unmap_mapping_range(): holds i_mmap_rwsem for reading, and no mmap_lock. */
-inline wxp_unmap(v, z)
+/*
+ * unmap_mapping_range() of the offsets in @set: holds i_mmap_rwsem for reading,
+ * and no mmap_lock.
+ */
+#define hit(e, set)	(pte[e] != NONE && ((set) & (1 << off_of(e))))
+
+inline wxpool_unmap(e, set, z)
 {
 	imap_readers++;
-	v = 0;
+	e = 0;
 	do
-	:: atomic { v < NV && pte[v] == NONE -> v++ }
-	:: atomic { v < NV && pte[v] != NONE -> zap_pte(v, z) };
-	   atomic { flush_tlb(z); v++ }
-	:: atomic { v == NV -> imap_readers--; v = 0; break }
+	:: atomic { e < NPTE && !hit(e, set) -> e++ }
+	:: atomic { e < NPTE && hit(e, set) -> zap_pte(e, z) };
+	   atomic { flush_tlb(z); e++ }
+	:: atomic { e == NPTE -> imap_readers--; e = 0; break }
 	od
 }
 
-/* ---- kmod/view.c */
+/* ---- kmod/region.c */
 
-/* wxp_inherited() */
-#define inherited(r, v)	(heir[v] > r_born[r] && heir[v] <= r_ended[r])
+/* wxpool_settle_page() waits for faults in flight. */
+#ifdef NO_FOLIO_WAIT
+#define settles(p)	true
+#else
+#define settles(p)	!locked[p]
+#endif
 
-inline wxp_find_region(v, r)
+inline page_clear(o)
 {
-	r = tree;
-	do
-	:: r != NONE && !inherited(r, v) -> r = r_older[r]
-	:: else -> break
-	od;
-	if
-	:: r == NONE && tree != NONE && !kept(tree) -> r = tree
-	:: else
-	fi
+	r_folio[o] = NONE;
+	r_state[o] = OPEN;
+	r_born[o] = 0;
+	r_ended[o] = SHOWN
 }
 
-#ifdef NO_OWNER_IN_FAULT
-#define by_owner(v)	true
+/*
+ * wxpool_end_pages() of the offsets in @ends, which views go on holding, and
+ * wxpool_hide_pages() of those in @hides; then wxpool_unmap_ended(), unless
+ * @no_unmap; and the lock is dropped. @o and @e count offsets and PTEs.
+ */
+inline wxpool_end_and_unlock(o, e, ends, hides, no_unmap, z)
+{
+	if
+	:: atomic { ends | hides };
+	   /* wxpool_settle_page() of each */
+#ifdef UNMAP_FIRST
+	   wxpool_unmap(e, ends | hides, z);
+#endif
+	   do
+	   :: atomic { o < OFFS && !((ends | hides) & (1 << o)) -> o++ }
+	   :: atomic { o < OFFS && ((ends | hides) & (1 << o)) && settles(r_folio[o]) ->
+		if
+		:: ends & (1 << o) -> folio_put(r_folio[o]); page_clear(o)
+		:: else
+		fi;
+		o++ }
+	   :: atomic { o == OFFS -> o = 0; break }
+	   od;
+#ifndef UNMAP_FIRST
+	   wxpool_unmap(e, (no_unmap -> 0 : ends | hides), z)
+#endif
+	:: atomic { !(ends | hides) }
+	fi;
+	atomic {
+		ends = 0;
+		hides = 0;
+		settled();
+		unlock_write()
+	}
+}
+
+/* ---- kmod/view.c: faults */
+
+/* What is hidden is there only for who inherited it. */
+#ifdef NO_BORN_IN_FAULT
+#define born_before(v, o)	(heir[v] != 0)
 #else
-#define by_owner(v)	(mm_of(v) == OWNER)
+#define born_before(v, o)	(heir[v] > r_born[o])
+#endif
+#ifdef NO_ENDED_IN_FAULT
+#define ended_after(v, o)	true
+#else
+#define ended_after(v, o)	(heir[v] <= r_ended[o])
+#endif
+#define wxpool_is_for(v, o) \
+	(!hidden_at(o) || (born_before(v, o) && ended_after(v, o)))
+
+/* wxpool_void_vm_ops: a W view that MADV_DOFORK brought into a child */
+#ifdef NO_VOID
+#define is_void(v)	false
+#else
+#define is_void(v)	((may[v] & W) && mm_of(v) != OWNER)
 #endif
 #ifdef FAULT_BY_CURRENT_BITS
 #define kind(v)	cur[v]
 #else
 #define kind(v)	may[v]
 #endif
-#define wxp_may_show(v, s)	((kind(v) & W) -> (s == OPEN && by_owner(v)) : \
-				 ((kind(v) & X) -> s == SEALED_X : s != OPEN))
-
-/* wxp_judge_view(): what it makes of the MAY bits W | X. */
-#ifdef NO_CLEAR_MAYEXEC
-#define MAY_W	(W | X)
+#ifdef NO_READ_IN_FAULT
+#define reads(v)	false
 #else
-#define MAY_W	W
+#define reads(v)	(kind(v) & R)
+#endif
+#define wxpool_may_show(v, s) \
+	((kind(v) & W) -> (s == OPEN && !is_void(v)) : \
+	 ((kind(v) & X) -> (s == SEALED_X || (s == SEALED_XO && !reads(v))) : \
+	  (s == SEALED_R || s == SEALED_X)))
+
+/* wxpool_judge_view(): what it makes of the MAY bits W | X | R. */
+#ifdef NO_CLEAR_MAYEXEC
+#define MAY_W	(W | X | R)
+#else
+#define MAY_W	(W | R)
 #endif
 #ifdef NO_CLEAR_MAYWRITE
-#define MAY_X	(W | X)
+#define MAY_X	(W | X | R)
 #else
-#define MAY_X	X
+#define MAY_X	(X | R)
 #endif
+#define MAY_XO	X
+#define MAY_R	R
 
 /*
  * An interesting state. A search reaches each, or reports it as unreached; with
@@ -272,172 +383,78 @@ inline shown(v, p)
 	witness(1, v == OX && told[p] == SEALED_X)
 #endif
 #ifdef CONFIG_MPROTECT
-	witness(2, v == PX && told[p] == SEALED_R)
+	witness(2, v == GV && told[p] == SEALED_R)
 #endif
-#ifdef CONFIG_FORK
-	witness(6, v == CX && told[p] == SEALED_X && !over[p]);
-	witness(7, v == CX && over[p])
+#ifdef CONFIG_XO
+	witness(3, v == GV && told[p] == SEALED_XO)
 #endif
-#ifdef CONFIG_LINES
-	witness(10, v == CX && over[p] && pte[OX] != NONE && pte[OX] != p)
+#if HEIRS > 0
+	witness(6, v == CX && !hidden_at(0));
+	witness(7, v == CX && hidden_at(0))
 #endif
 }
 
-/* A touch of view v where it has no PTE. One thread for each view. */
-proctype fault(byte v)
-{
-	byte r = NONE, p = NONE;
-
-	do
-	:: atomic { stop -> break }
-	:: atomic {
-		/* The core finds the VMA. */
-		!stop && linked[v] && pte[v] == NONE && mm_lock_read(mm_of(v))
-	   };
-	   /* wxp_fault(): down_read(), wxp_find_region(), wxp_may_show(), folio_get() */
-	   atomic {
-		!ctx_writer ->
-		wxp_find_region(v, r);
-		if
-		:: r != NONE && wxp_may_show(v, r_state[r]) ->
-			p = r_folio[r];
-			ref[p]++;
-			ctx_readers++
-		:: else -> p = NONE
-		fi;
-		r = NONE
-	   };
-	   if
-	   :: atomic { p == NONE -> mm_readers[mm_of(v)]-- }	/* SIGBUS */
-	   :: p != NONE ->
-		/* folio_lock(), up_read(); VM_FAULT_LOCKED */
-		atomic { !locked[p] -> locked[p] = true; ctx_readers-- };
-		/* finish_fault(), folio_unlock(), mmap_read_unlock() */
-		atomic {
-			pte[v] = p;
-			check(p);
-			shown(v, p);
-			locked[p] = false;
-			mm_readers[mm_of(v)]--;
-			p = NONE
-		}
-	   fi
-	od
-}
-
-/* wxp_find_heirs(), under i_mmap_rwsem. */
-inline wxp_find_heirs(old, new)
-{
-	old = ALIVE;
-	new = 0;
-	if
-	:: linked[CW] && heir[CW] -> old = heir[CW]; new = heir[CW]
-	:: else
-	fi;
-	if
-	:: linked[CX] && heir[CX] ->
-		old = (heir[CX] < old -> heir[CX] : old);
-		new = (heir[CX] > new -> heir[CX] : new)
-	:: else
-	fi
-}
-
-/* ---- kmod/region.c */
-
-/* wxp_settle_page(), under wxp_ctx.lock; r is the region. */
-inline wxp_settle_page(r, s)
-{
-#ifdef NO_FOLIO_WAIT
-	r_state[r] = s
+#ifdef NO_LOCK_IN_FAULT
+#define can_read	true
 #else
-	atomic { !locked[r_folio[r]] -> r_state[r] = s }
+#define can_read	!ctx_writer
 #endif
-}
-
-/* ---- fork and exit */
 
 /*
- * dup_mmap() for a view v and its copy c: vm_ops->open, which is wxp_view_open();
- * vma_interval_tree_insert_after() with i_mmap_rwsem; copy_page_range() with the
- * page table's lock. The last leaves out most file mappings; userfaultfd and
- * others make it copy.
+ * A touch where PTE @e is not there. The core finds the VMA; wxpool_fault():
+ * down_read(), lookup, wxpool_may_show(), folio_get().
  */
-inline dup_vma(c, v)
+inline touch(e)
 {
 	atomic {
-		may[c] = may[v];
-		cur[c] = cur[v];
-		forks++;
-		heir[c] = forks
-	};
-#ifndef NO_UNMAP_IN_FORK
-	if
-	:: may[c] & W -> wxp_unmap(i, BY_CORE)
-	:: else
-	fi;
-#endif
-	atomic { imap_readers == 0 -> linked[c] = true };
-	if
-	:: atomic {
-		pte[v] != NONE ->
-		pte[c] = pte[v];
-		ref[pte[c]]++;
-		check(pte[c])
-	   }
-	:: true
-	fi
-}
-
-/* exit_mmap(): all PTEs go, then the VMA leaves i_mmap. */
-inline exit_vma(c)
-{
-	if
-	:: atomic { pte[c] != NONE -> zap_pte(c, BY_CORE) };
-	   atomic { flush_tlb(BY_CORE) }
-	:: atomic { pte[c] == NONE }
-	fi;
-	atomic {
-		imap_readers == 0 ->
-		linked[c] = false;
-		heir[c] = 0;
-		may[c] = 0;
-		cur[c] = 0
+		!stop && (e) >= from && (e) <= to && linked[view_of(e)] &&
+		pte[e] == NONE && !mm_writer[mm_of(view_of(e))] && can_read ->
+		never1(U_used_after_free, 11, heir[view_of(e)] == GONE);
+		if
+		:: r_folio[off_of(e)] != NONE && wxpool_is_for(view_of(e), off_of(e)) &&
+		   wxpool_may_show(view_of(e), r_state[off_of(e)]) ->
+			i = e;
+			p = r_folio[off_of(e)];
+			ref[p]++;
+			ctx_readers++;
+			mm_readers[mm_of(view_of(e))]++
+		:: else -> goto again		/* SIGBUS */
+		fi
 	}
 }
 
-bool child;			/* there is one, and fork() has returned */
-
-proctype forker()
+/* A thread that touches PTEs @from to @to, one at a time. */
+proctype fault(byte from; byte to)
 {
-	byte i;
+	byte i, p = NONE;
 
-	do
-	:: atomic { stop -> break }
-	:: atomic {
-		!stop && !child && forks < MAX_FORKS && mm_lock_write(OWNER);
-		mm_writer[CHILD] = true
-	   };
-	   /* dup_mmap() */
-	   if
-	   :: linked[OW] -> dup_vma(CW, OW)	/* after MADV_DOFORK */
-	   :: true				/* VM_DONTCOPY */
-	   fi;
-	   if
-	   :: linked[OX] -> dup_vma(CX, OX)
-	   :: else
-	   fi;
-	   atomic { mm_writer[OWNER] = false; mm_writer[CHILD] = false; child = true }
-	:: atomic { !stop && child && mm_lock_write(CHILD); child = false };
-	   if
-	   :: linked[CX] -> exit_vma(CX)
-	   :: else
-	   fi;
-	   if
-	   :: linked[CW] -> exit_vma(CW)
-	   :: else
-	   fi;
-	   mm_writer[CHILD] = false
-	od
+again:	if
+	:: atomic { stop -> goto end }
+	:: touch(0)
+#if NPTE > 1
+	:: touch(1)
+#endif
+#if NPTE > 2
+	:: touch(2)
+#endif
+#if NPTE > 3
+	:: touch(3)
+#endif
+	fi;
+	/* folio_lock(), up_read(); VM_FAULT_LOCKED */
+	atomic { !locked[p] -> locked[p] = true; ctx_readers-- };
+	/* finish_fault(), folio_unlock(), mmap_read_unlock() */
+	atomic {
+		pte[i] = p;
+		check_pte(i);
+		shown(view_of(i), p);
+		locked[p] = false;
+		mm_readers[mm_of(view_of(i))]--;
+		p = NONE;
+		i = 0
+	};
+	goto again;
+end:	skip
 }
 
 /* ---- other things that users do */
@@ -448,12 +465,13 @@ proctype mprotect(byte v)
 	do
 	:: atomic { stop -> break }
 	:: atomic {
-		!stop && !mm_writer[mm_of(v)] && mm_readers[mm_of(v)] == 0 ->
+		!stop && mm_idle(mm_of(v)) ->
 		if
 		:: cur[v] = 0
 		:: cur[v] = may[v]
 		:: cur[v] = may[v] & W
 		:: cur[v] = may[v] & X
+		:: cur[v] = may[v] & R
 		fi;
 		if
 		:: pte[v] != NONE -> check(pte[v])
@@ -482,14 +500,14 @@ proctype writer(byte v)
 {
 	do
 	:: atomic { stop -> break }
-	:: atomic { !stop && maps(v, pte[v], W) && pte[v] != NONE -> store(pte[v]) }
+	:: atomic { !stop && pte[v] != NONE && (cur[v] & W) -> store(pte[v]) }
 	:: atomic { !stop && lags(BY_OPS, stale[BY_OPS], W) -> store(stale[BY_OPS]) }
 	:: atomic { !stop && lags(BY_CORE, stale[BY_CORE], W) -> store(stale[BY_CORE]) }
 	od
 }
 
-/* I/O into the page: vmsplice(), fixed buffers, O_DIRECT. */
-proctype pinner(byte v)
+/* I/O into the page that PTE @e shows: vmsplice(), fixed buffers, O_DIRECT. */
+proctype pinner(byte e)
 {
 	byte p = NONE;
 
@@ -497,24 +515,24 @@ proctype pinner(byte v)
 	:: atomic { stop -> break }
 	:: atomic {
 		/* get_user_pages_fast(): reads the PTE without a lock, */
-		!stop && pte[v] != NONE && (cur[v] & W) -> p = pte[v]
+		!stop && pte[e] != NONE && (cur[view_of(e)] & W) -> p = pte[e]
 	   };
 	   if
 	   /* takes a reference unless there is none left (try_grab_folio()), */
 	   :: atomic { ref[p] != 0 -> ref[p]++; gup[p]++ };
 	      if
 	      /* and looks at the PTE again. */
-	      :: atomic { pte[v] == p && (cur[v] & W) -> pins[p]++; check(p) };
+	      :: atomic { pte[e] == p && (cur[view_of(e)] & W) -> pins[p]++; check(p) };
 	         goto pinned
-	      :: atomic { !(pte[v] == p && (cur[v] & W)) ->
-			gup[p]--; folio_put(p); p = NONE; assert(WITNESS != 3) }
+	      :: atomic { !(pte[e] == p && (cur[view_of(e)] & W)) ->
+			gup[p]--; folio_put(p); p = NONE; assert(WITNESS != 4) }
 	      fi
 	   :: atomic { ref[p] == 0 -> p = NONE }
 	   fi
 	:: atomic {
 		/* follow_page_pte(), with the page table's lock */
-		!stop && pte[v] != NONE && (cur[v] & W) ->
-		p = pte[v];
+		!stop && pte[e] != NONE && (cur[view_of(e)] & W) ->
+		p = pte[e];
 		ref[p]++;
 		gup[p]++;
 		pins[p]++;
@@ -531,19 +549,19 @@ inline clear_state()
 {
 	byte k;
 
-	for (k : 0 .. NV - 1) {
+	for (k : 0 .. NPTE - 1) {
 		pte[k] = NONE
 	}
 	for (k : 0 .. NP - 1) {
-		data[first(k)] = OLD;
-		data[last(k)] = OLD
+		byte_of(k, 0) = OLD;
+		byte_of(k, LINES - 1) = OLD
 	}
-	for (k : 0 .. NR - 1) {
+	for (k : 0 .. OFFS - 1) {
 		r_folio[k] = NONE;
-		r_older[k] = NONE;
-		r_ended[k] = ALIVE
+		r_ended[k] = SHOWN
 	}
-	stale[0] = NONE;
-	stale[1] = NONE;
+	for (k : 0 .. 2) {
+		stale[k] = NONE
+	}
 	k = 0
 }

@@ -1,233 +1,261 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wxpool, the model: regions, sealing and freeing. One offset, one page, one
- * pool; region 0 is the only one.
+ * wxpool, the model: pages of ALLOC, PROTECT and FREE. One pool, with a page at
+ * each offset.
  */
 
-/* wxp_reap_kept(), wxp_find_dead() */
-inline wxp_reap()
+/* What fork() shows a child, and if that is still so. */
+#define live_at(l)	(r_folio[0] != NONE && !hidden_at(0) && r_state[0] == SEALED_X)
+#define is_due(k, l)	(r_state[0] == SEALED_X && byte_of(r_folio[0], 0) == FILL)
+#define held_at(o)	(p_heirs[1] != 0)
+
+inline settled_more()
 {
-	if
-	:: atomic { tree != NONE && kept(tree) && !ctx_writer && ctx_readers == 0 ->
-		ctx_writer = true
-	   };
-	   atomic {
-		wxp_find_heirs(old, new);
-#ifdef NO_REAP_CHECK
-		old = ALIVE;
-#endif
-		if
-		:: tree != NONE && kept(tree) && old > r_ended[0] ->
-			never1(H_taken_from_an_heir, 6, child && inherited(0, CX));
-			p = r_folio[0];
-			r_folio[0] = NONE;
-			tree = NONE
-		:: else
-		fi;
-		old = 0;
-		new = 0
-	   };
-	   unlock_write();
-	   atomic {
-		if
-		:: p != NONE -> folio_put(p); p = NONE
-		:: else
-		fi
-	   }
-	:: atomic { tree == NONE || !kept(tree) }
-	fi
+	never1(K_kept_for_nobody, 10, p_heirs[1] != 0 && r_folio[0] == NONE);
+	/* The owner and guests do not see what ended. */
+	never1(I3_freed_page_reachable, 3, p_heirs[1] != 0 && !hidden_at(0))
 }
 
-inline wxp_ioc_alloc()
+/* A pool that nobody keeps any more: its page is hidden. */
+inline wxpool_reap_pool(q)
 {
-	wxp_reap();
-	/* wxp_new_regions(), without a lock */
-	atomic {
-		folio_alloc(p);
-		if
-		:: p != NONE ->
-#ifndef NO_ZERO
-			data[first(p)] = FILL		/* __GFP_ZERO */
-#endif
-		:: else
-		fi
-	};
-	if
-	:: p == NONE	/* ENOMEM */
-	:: p != NONE ->
-		lock_write();
-		/* wxp_pool_add() */
-		atomic {
+	never1(U_used_after_free, 11, r_folio[0] == NONE);
+	p_heirs[q] = 0;
+	p_born[q] = 0;
+	ends = 1
+}
+
+#include "heirs.pml"
+
+/*
+ * wxpool_op_alloc(): pages are got, cleared and take their places. If one is not to be
+ * had, those before come out again.
+ */
+inline wxpool_alloc()
+{
+	atomic { !stop && ctx_idle ->
+		d_step {
 			if
-			:: tree == NONE ->
-				never1(I5_not_the_owner, 5, caller != OWNER);
-				tree = 0;
-				r_folio[0] = p;
-				r_state[0] = OPEN;
-				r_born[0] = forks;
-				r_ended[0] = ALIVE
-			:: else -> folio_put(p)		/* EEXIST */
+			:: r_folio[0] == NONE ->
+				for (o : 0 .. OFFS - 1) {
+					folio_alloc(p);
+					if
+					:: p == NONE -> failed = true
+					:: else ->
+						r_folio[o] = p;
+						r_born[o] = forks;
+#ifndef NO_ZERO
+						byte_of(p, 0) = FILL	/* __GFP_ZERO */
+#endif
+					fi
+				}
+				p = NONE;
+				for (o : 0 .. OFFS - 1) {
+					if
+					:: failed && r_folio[o] != NONE ->
+						folio_put(r_folio[o]);
+						page_clear(o);
+						assert(WITNESS != 21)
+					:: else
+					fi
+				}
+				never1(I5_not_the_owner, 5, caller != OWNER && !failed);
+				p_born[1] = (failed -> 0 : forks)
+			:: else			/* EEXIST */
 			fi;
-			p = NONE
+			o = 0;
+			failed = false;
+			caller = OWNER
 		};
-		unlock_write()
-	fi
+		settled()
+	}
 }
 
 /* All references but the region's; -DCHECK_BEFORE_UNMAP: and but the mappings'. */
 #ifdef CHECK_BEFORE_UNMAP
-#define others(p)	(ref[p] - 1 - shows(OW, p) - shows(OX, p) - shows(CW, p) - \
-			 shows(CX, p) - shows(PX, p))
+#define others(p)	(ref[p] - 1 - (pte[0] == p) - (pte[NPTE - 1] == p))
 #else
 #define others(p)	(ref[p] - 1)
 #endif
 
-inline wxp_check_pin(p)
-{
-#ifdef NO_PIN_CHECK
-	skip
+#ifdef NO_CHECK_OF_OTHERS
+#define checked(set, o)	((set) & (1 << (o)) && (o) == 0)
 #else
-	atomic {
-		busy = others(p) > 0;
-		never1(B_busy_without_a_pin, 7,
-		       busy && gup[p] == 0 && stale[BY_CORE] != p)
-	}
+#define checked(set, o)	((set) & (1 << (o)))
 #endif
-}
 
-inline wxp_seal(to)
+inline wxpool_check_pins(set)
 {
-#ifdef UNMAP_FIRST
-	wxp_unmap(i, BY_OPS);
-	wxp_settle_page(0, to);
-#else
-	wxp_settle_page(0, to);
-#endif
-#ifdef CHECK_BEFORE_UNMAP
-	wxp_check_pin(p);
-#endif
-#if !defined(UNMAP_FIRST) && !defined(NO_UNMAP_IN_SEAL)
-	wxp_unmap(i, BY_OPS);
-#endif
-#ifndef CHECK_BEFORE_UNMAP
-	wxp_check_pin(p)
-#endif
-}
-
-inline wxp_ioc_protect(to)
-{
-	/* wxp_seal_locked() */
-	lock_write();
-	if
-	:: atomic { tree == NONE || kept(tree) || r_state[0] != OPEN ->
-		unlock_write() }		/* ENOENT, EPERM */
-	:: atomic { tree != NONE && !kept(tree) && r_state[0] == OPEN ->
-		never1(I5_not_the_owner, 5, caller != OWNER);
-		p = r_folio[0] };
-	   wxp_seal(to);
-	   if
-	   :: atomic { busy -> busy = false };
-#ifndef NO_ROLLBACK
-		/* wxp_reopen_page() */
-		wxp_settle_page(0, OPEN);
-#endif
-		atomic { assert(WITNESS != 4); p = NONE; unlock_write() }
-	   :: atomic { !busy ->
-		told[p] = to;
-		check(p);
-		p = NONE };
-#ifndef MAP_UNDER_LOCK
-		unlock_write();
-#endif
-		/* wxp_map_views(): vm_mmap() takes mmap_lock */
-		!mm_writer[OWNER] && mm_readers[OWNER] == 0;
-#ifdef MAP_UNDER_LOCK
-		unlock_write()
-#endif
-	   fi
-	fi
-}
-
-inline wxp_ioc_free()
-{
-	wxp_reap();
-	atomic { !ctx_writer && ctx_readers == 0 ->
-		ctx_writer = true;
-		due = (child && linked[CX] -> heir[CX] : 0) };
-	if
-	:: atomic { tree == NONE || kept(tree) -> due = 0; unlock_write() }	/* ENOENT */
-	:: atomic { tree != NONE && !kept(tree) ->
-		/* wxp_pool_free() */
-		never1(I5_not_the_owner, 5, caller != OWNER);
-		p = r_folio[0];
-		wxp_find_heirs(old, new);
-		old = 0 };
-#ifdef UNMAP_FIRST
-	   wxp_unmap(i, BY_OPS);
-#endif
-	   /* wxp_end_region(): wxp_has_heir() */
-	   if
-#ifndef NO_KEEP
-	   :: atomic { new > r_born[0] ->
-		r_ended[0] = forks }			/* wxp_keep_region() */
-	   :: atomic { new <= r_born[0] ->
-		tree = NONE }				/* wxp_unlink_region() */
-#else
-	   :: tree = NONE
-#endif
-	   fi;
-	   /* wxp_unmap_region() */
-	   wxp_settle_page(0, r_state[0]);
-#if !defined(UNMAP_FIRST) && !defined(NO_UNMAP_IN_FREE)
-	   wxp_unmap(i, BY_OPS);
-#endif
-	   atomic {
-		over[p] = true;
-		check(p);
-		never1(H_taken_from_an_heir, 6, tree == NONE && due > r_born[0] &&
-		       child && heir[CX] == due);
-		new = 0;
-		due = 0;
-		unlock_write()
-	   };
-	   /* wxp_free_regions() */
-	   atomic {
+#ifndef NO_PIN_CHECK
+	do
+	:: atomic { o == OFFS || failed -> o = 0; break }
+	:: atomic { o < OFFS && !failed ->
 		if
-		:: tree == NONE -> r_folio[0] = NONE; folio_put(p)
+		:: checked(set, o) ->
+			failed = others(r_folio[o]) > 0;
+			never1(B_busy_without_a_pin, 7, failed && gup[r_folio[o]] == 0 &&
+			       stale[BY_CORE] != r_folio[o]);
+			assert(!failed || WITNESS != 5);
+			assert(!failed || o == 0 || WITNESS != 16)
 		:: else
 		fi;
-		p = NONE
-	   }
-	fi
+		o++ }
+	od
+#else
+	skip
+#endif
 }
 
-/* wxp_call() */
+#ifdef NO_OPEN_CHECK
+#define may_seal(o)	true
+#else
+#define may_seal(o)	(r_state[o] == OPEN)
+#endif
+
+/* wxpool_op_protect() of the pages in @set. Without a pool it is ENOENT. */
+inline wxpool_protect(set, to)
+{
+	atomic {
+		!stop && ctx_idle && r_folio[0] != NONE && !hidden_at(0) ->
+		never1(I5_not_the_owner, 5, caller != OWNER);
+		ctx_writer = true;
+		caller = OWNER
+	};
+#ifdef UNMAP_FIRST
+	wxpool_unmap(i, set, BY_OPS);
+#endif
+	/* wxpool_seal_page(), with wxpool_settle_page() */
+	do
+	:: atomic { o == OFFS || failed -> o = 0; break }
+	:: atomic { o < OFFS && !failed && !(set & (1 << o)) -> o++ }
+	:: atomic { o < OFFS && !failed && (set & (1 << o)) && !may_seal(o) ->
+		assert(!done || WITNESS != 17);
+		failed = true }				/* EPERM */
+	:: atomic { o < OFFS && !failed && (set & (1 << o)) && may_seal(o) &&
+		    settles(r_folio[o]) ->
+		r_state[o] = to;
+		done = done | (1 << o);
+		o++ }
+	od;
+	if
+	:: failed
+	:: !failed ->
+#ifdef CHECK_BEFORE_UNMAP
+		wxpool_check_pins(set);
+#endif
+#if !defined(UNMAP_FIRST) && !defined(NO_UNMAP_IN_SEAL)
+		wxpool_unmap(i, set, BY_OPS);
+#endif
+#ifndef CHECK_BEFORE_UNMAP
+		wxpool_check_pins(set)
+#endif
+	fi;
+	atomic {
+		d_step {
+			for (o : 0 .. OFFS - 1) {
+				if
+				:: !(done & (1 << o))
+				:: (done & (1 << o)) && !failed ->
+					never1(I2_sealed_twice, 2, told[r_folio[o]] != OPEN);
+					told[r_folio[o]] = to;
+					check(r_folio[o])
+				:: (done & (1 << o)) && failed ->
+					/* wxpool_reopen_page(): nobody can have seen it. */
+#ifdef NO_REOPEN_OF_OTHERS
+					r_state[o] = (others(r_folio[o]) -> OPEN : r_state[o])
+#elif !defined(NO_REOPEN)
+					r_state[o] = OPEN
+#endif
+				fi
+			}
+			o = 0;
+			done = 0;
+			failed = false
+		};
+		settled();
+		unlock_write()
+	}
+}
+
+#ifdef NO_REVOKE
+#define revokes(r)	false
+#else
+#define revokes(r)	(r)
+#endif
+
+#ifdef NO_UNMAP_IN_FREE
+#define no_unmap_in_free	true
+#else
+#define no_unmap_in_free	false
+#endif
+
+/*
+ * wxpool_op_free(); with @revoke of all, also from heirs, and what is kept already.
+ * Without a pool it is ENOENT.
+ */
+inline wxpool_free(revoke)
+{
+	atomic {
+		!stop && ctx_idle && r_folio[0] != NONE && !(hidden_at(0) && !revoke) ->
+		never1(I5_not_the_owner, 5, caller != OWNER);
+		ctx_writer = true;
+		caller = OWNER;
+		d_step {
+			if
+			:: !revokes(revoke) && keeps(1) ->
+				p_heirs[1] = keeper(1);
+				hides = ALL;
+#ifndef NO_HIDE
+				r_ended[0] = forks
+#endif
+			:: else ->
+#ifndef NO_UNHANG
+				p_heirs[1] = 0;
+#endif
+				p_born[1] = 0;
+				ends = ALL;
+				if
+				:: revoke ->
+					for (o : 0 .. HEIRS) {
+						due[o] = 0
+					}
+					o = 0
+				:: else
+				fi
+			fi;
+			never1(I3_freed_page_reachable, 3, revoke && p_heirs[1] != 0)
+		}
+	};
+	wxpool_end_and_unlock(o, i, ends, hides, no_unmap_in_free, BY_OPS)
+}
+
+/* Calls of the owner. Without the check in wxpool_ioctl(), others have effects too. */
 proctype ops()
 {
-	byte i, p = NONE, old, new, due, caller = OWNER;
-	bool busy;
+	byte i, o, done, ends, hides, caller = OWNER;
+	byte p = NONE;
+	bool failed;
 
 	do
 	:: atomic { stop -> break }
-	:: atomic { !stop ->
-		if
-		:: caller = OWNER
-		:: caller = PEER
-		fi };
-	   if
-#ifndef NO_OWNER_IN_OPS
-	   :: atomic { caller != OWNER -> caller = OWNER }	/* EXDEV */
-	   :: caller == OWNER -> wxp_ioc_alloc()
-	   :: caller == OWNER -> wxp_ioc_protect(SEALED_X)
+#ifdef NO_OWNER_IN_OPS
+	:: atomic { !stop && caller == OWNER -> caller = GUEST }
+#endif
+	:: wxpool_alloc()
+	:: wxpool_protect(ALL, SEALED_X)
+#ifdef CONFIG_VECTOR
+	:: wxpool_protect(1, SEALED_X)
+	:: wxpool_protect(2, SEALED_X)
+#endif
 #ifdef CONFIG_MPROTECT
-	   :: caller == OWNER -> wxp_ioc_protect(SEALED_R)
+	:: wxpool_protect(ALL, SEALED_R)
 #endif
-	   :: caller == OWNER -> wxp_ioc_free()
-#else
-	   :: wxp_ioc_alloc()
-	   :: wxp_ioc_protect(SEALED_X)
-	   :: wxp_ioc_free()
+#ifdef CONFIG_XO
+	:: wxpool_protect(ALL, SEALED_XO)
 #endif
-	   fi
+	:: wxpool_free(false)
+#if HEIRS > 0
+	:: wxpool_free(true)
+#endif
 	od
 }
