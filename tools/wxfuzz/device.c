@@ -542,16 +542,18 @@ static void judge(const struct op *op, struct room *room)
 	}
 }
 
-/* Those of an INSTALL that was done */
+/* Where an INSTALL that was done may have put, or found, a block: is there one? */
 static unsigned int blocks_made(const struct op *op)
 {
 	unsigned int i, blocks = 0;
+	const struct mregion *r;
 
-	if (!(op->flags & WXPOOL_INSTALL_BLOCKS))
-		return 0;
-	for (i = 0; i < NR_PAGES / BLOCK_PAGES; i++)
-		if (info_block(op->ctx, i))
+	for (i = 0; i < NR_PAGES / BLOCK_PAGES; i++) {
+		r = model_region(op->ctx, i * BLOCK_PAGES);
+		if ((op->flags & WXPOOL_INSTALL_BLOCKS || (r && r->idle)) &&
+		    info_block(op->ctx, i))
 			blocks |= 1u << i;
+	}
 	return blocks;
 }
 
@@ -716,7 +718,7 @@ static long do_owned(struct call *c)
 		W->ctx[op->ctx].warm |= 1u << (2 * (op->kind == OP_INSTALL) + !ret);
 	expect_ret(op, want, ret);
 	check_results(c, want, &freed);
-	info_after(op, ret);
+	info_after(op);
 	if (ret == ERR(ENOSPC))
 		info_check_failed(op->ctx, &room);
 	return ret;

@@ -103,50 +103,15 @@ static unsigned int nr_idle(unsigned int ctx)
 	return n;
 }
 
-static bool has_idle(unsigned int ctx, enum state state, const struct mregion *but)
-{
-	const struct mregion *r;
-
-	for (r = W->region; r < W->region + NR_REGIONS; r++)
-		if (r->used && r->idle && r->ctx == ctx && r != but &&
-		    W->mpage[r->page0].state == state)
-			return true;
-	return false;
-}
-
-/* Has @op, which may have failed, dropped or replaced it? */
-static bool may_be_dropped(const struct mregion *r, const struct op *op)
-{
-	enum state state = W->mpage[r->page0].state;
-
-	if (!op)
-		return false;
-	if (model_covers(op, r) || has_idle(r->ctx, state, r))
-		return true;
-	/* By a first try, which must not wait for memory */
-	return op->kind == OP_INSTALL && op->uring &&
-	       op->flags & WXPOOL_INSTALL_BLOCKS;
-}
-
+/* @op may have dropped it, and failed then. */
 static void settle(struct mregion *r, const struct op *op)
 {
 	if (is_there(r))
 		return;
-	if (!may_be_dropped(r, op) && !info_may_go(r))
+	if (!(op && model_drops(op, r)) && !info_may_go(r))
 		miss(MISS_STAT, r->ctx, 1, 0, "whether an idle block is there");
 	model_region_end(r);
 	seen(EV_IDLE_WENT);
-}
-
-/* One of a protection is what a context keeps. */
-static void check_idle(unsigned int ctx)
-{
-	const struct mregion *r;
-
-	for (r = W->region; r < W->region + NR_REGIONS; r++)
-		if (r->used && r->idle && r->ctx == ctx &&
-		    has_idle(ctx, W->mpage[r->page0].state, r))
-			miss(MISS_STAT, ctx, 1, 2, "how many blocks are idle");
 }
 
 static uint64_t idle_pages(unsigned int ctx)
@@ -183,30 +148,10 @@ void info_before(const struct op *op)
 	settle_idle(op->ctx, NULL);
 }
 
-/* A block that an INSTALL has made before it failed is idle now. */
-static void adopt(const struct op *op, unsigned int stretch)
-{
-	enum state state = model_block_state(op, stretch);
-	struct mregion *r;
-
-	if (state == OPEN || !model_stretch_absent(op->ctx, stretch) ||
-	    model_region(op->ctx, stretch * BLOCK_PAGES) ||
-	    !info_block(op->ctx, stretch))
-		return;
-	r = model_region_new(op->ctx, stretch * BLOCK_PAGES, BLOCK_PAGES, true, state);
-	r->idle = 1;
-}
-
 /* Which are there after it? */
-void info_after(const struct op *op, long ret)
+void info_after(const struct op *op)
 {
-	unsigned int i;
-
-	if (ret && op->kind == OP_INSTALL && op->flags & WXPOOL_INSTALL_BLOCKS)
-		for (i = 0; i < NR_PAGES / BLOCK_PAGES; i++)
-			adopt(op, i);
 	settle_idle(op->ctx, op);
-	check_idle(op->ctx);
 }
 
 /*

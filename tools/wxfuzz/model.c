@@ -188,6 +188,8 @@ static void free_line(struct mline *l, const struct mpage *p)
 	struct mline old = *l;
 
 	model_fill(l, p->state);
+	if (!p->pins)
+		return;
 	l->old = old.stamp;
 	l->old_len = old.len;
 }
@@ -217,12 +219,19 @@ static bool end_lines(struct mregion *r, uint16_t pool, bool keep)
 	return any;
 }
 
-static void forget_old(struct mregion *r)
+/* What is still there is filled. */
+static void forget_old(unsigned int ctx)
 {
-	uint32_t i;
+	const struct mregion *r;
+	struct mpage *p;
+	uint32_t i, k;
 
-	for (i = 0; i < r->nr * PAGE_LINES; i++)
-		W->mpage[r->page0 + i / PAGE_LINES].line[i % PAGE_LINES].old_len = 0;
+	for (r = W->region; r < W->region + NR_REGIONS; r++)
+		for (i = 0; r->used && r->ctx == ctx && i < r->nr; i++) {
+			p = &W->mpage[r->page0 + i];
+			for (k = 0; p->pins && k < PAGE_LINES; k++)
+				p->line[k].old_len = 0;
+		}
 }
 
 /* Packed pages of which lines have gone */
@@ -233,7 +242,6 @@ static void settle_packed(struct mregion *r, struct wxpool_free *out)
 		model_region_end(r);
 		return;
 	}
-	forget_old(r);
 	if (r->nr_live || r->hidden)
 		return;
 	if (r->nr_kept) {
@@ -285,6 +293,7 @@ static void end_pool(uint16_t i, bool keep, struct wxpool_free *out)
 void model_reap(unsigned int ctx)
 {
 	struct wxpool_free out = { 0 };
+	bool any = false;
 	unsigned int i;
 
 	for (i = 1; i < NR_MPOOLS; i++) {
@@ -296,12 +305,15 @@ void model_reap(unsigned int ctx)
 		keeper = newest_heir(ctx, p->born, p->ended);
 		if (!keeper) {
 			end_pool(i, false, &out);
+			any = true;
 			seen(EV_REAPED);
 		} else if (keeper != p->keeper) {
 			p->keeper = keeper;
 			seen(EV_PASSED_ON);
 		}
 	}
+	if (any)
+		forget_old(ctx);
 }
 
 /* ---- ALLOC */
@@ -342,7 +354,7 @@ void model_alloc(const struct op *op)
 	unsigned int i;
 
 	for (r = W->region; r < W->region + NR_REGIONS; r++)
-		if (r->used && r->idle && model_covers(op, r)) {
+		if (r->used && r->idle && model_drops(op, r)) {
 			model_region_end(r);
 			seen(EV_IDLE_DROPPED);
 		}
@@ -481,6 +493,7 @@ void model_free(const struct op *op, struct wxpool_free *out)
 			seen(EV_REVOKED);
 		end_pool(i, inherited && !revoke, out);
 	}
+	forget_old(op->ctx);
 }
 
 /* ---- the rest */

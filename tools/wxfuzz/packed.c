@@ -2,9 +2,9 @@
 /*
  * wxfuzz: what INSTALL does to packed pages and their lines
  *
- * What of a range is in one page is a part. Whether there is memory for a block is
- * up to the kernel: so the functions here take @blocks, a bit for each stretch of
- * 2 MiB in which there is.
+ * What of a range is in one page is a part. Whether there is memory for a block, or
+ * an idle one stays, is up to the kernel: so the functions here take @blocks, a bit
+ * for each stretch of 2 MiB in which one can be had.
  */
 #include "wxfuzz.h"
 
@@ -115,13 +115,12 @@ static void plan_pages(struct install *in, struct part *p, const struct mregion 
 	p->nr_pages = 1;
 	if (stretch)
 		return;
+	if (!(in->blocks & 1u << page / BLOCK_PAGES))
+		return;
 	p->idle = idle && W->mpage[idle->page0].state == p->state;
-	if (!p->idle) {
-		if (!(in->op->flags & WXPOOL_INSTALL_BLOCKS) ||
-		    !(in->blocks & 1u << page / BLOCK_PAGES) ||
-		    !W->ctx[ctx].block_size || !stretch_absent(ctx, page))
-			return;
-	}
+	if (!p->idle && (!(in->op->flags & WXPOOL_INSTALL_BLOCKS) ||
+			 !W->ctx[ctx].block_size || !stretch_absent(ctx, page)))
+		return;
 	p->first = page / BLOCK_PAGES * BLOCK_PAGES;
 	p->nr_pages = BLOCK_PAGES;
 }
@@ -205,6 +204,8 @@ static struct mregion *make_place(struct install *in, const struct part *p)
 		return r;
 	}
 	if (r) {
+		if (W->mpage[r->page0].state == p->state && !info_may_go(r))
+			miss(MISS_STAT, r->ctx, 1, 0, "whether an idle block is used");
 		model_region_end(r);
 		seen(EV_IDLE_DROPPED);
 	}
@@ -254,26 +255,8 @@ void model_install(const struct op *op, unsigned int blocks)
 			seen(EV_GATHER);
 }
 
-/* The state of a block that it has made there, if any */
-enum state model_block_state(const struct op *op, unsigned int stretch)
-{
-	static __thread struct install in;
-	unsigned int i;
-
-	split(&in, op, 0);
-	for (i = 0; i < in.nr; i++)
-		if (part_page(&in.part[i]) / BLOCK_PAGES == stretch)
-			return in.part[i].state;
-	return OPEN;
-}
-
-bool model_stretch_absent(unsigned int ctx, unsigned int stretch)
-{
-	return stretch_absent(ctx, stretch * BLOCK_PAGES);
-}
-
-/* Is a page of the region in one of the ranges? */
-bool model_covers(const struct op *op, const struct mregion *r)
+/* Does it name a page of an idle block, other than to install what suits it? */
+bool model_drops(const struct op *op, const struct mregion *r)
 {
 	unsigned int i, next, n = op->kind == OP_INSTALL ? PAGE_LINES : 1;
 	uint32_t first, last, len;
@@ -283,8 +266,9 @@ bool model_covers(const struct op *op, const struct mregion *r)
 	for (i = 0; i < op->nr; i = next) {
 		next = run_end(op, i, &len);
 		first = op->r[i].at / n;
-		last = (op->r[i].at + (n > 1 ? nr_lines_of(len) : op->r[i].len) - 1) / n;
-		if (first < r->pgoff + r->nr && last >= r->pgoff)
+		last = (op->r[i].at + (n > 1 ? nr_lines_of(len) : len) - 1) / n;
+		if (first < r->pgoff + r->nr && last >= r->pgoff &&
+		    (n == 1 || op->r[i].prot != W->mpage[r->page0].state))
 			return true;
 	}
 	return false;

@@ -78,10 +78,11 @@ exec ok
 pass ok
 "
 
-# outcomes SEED: all that can come of an operation does, and all that is rare happens.
+# outcomes SEED: all that can come of an operation does, and all that is rare happens,
+# but for idle blocks that go by themselves: that needs a limit of the right size.
 outcomes()
 {
-	local kind list err missing=''
+	local kind list err missing='' rare
 
 	"$fuzz" --seed "$1" --ops 20000 --threads 0 > "$tmp/all" || return 1
 	while read -r kind list; do
@@ -90,9 +91,9 @@ outcomes()
 				missing+=" $kind:$err"
 		done
 	done <<< "$all_outcomes"
-	echo "never:$missing"
-	grep '^# [a-z -]* 0$' "$tmp/all"
-	[ -z "$missing" ] && ! grep -q '^# [a-z -]* 0$' "$tmp/all"
+	rare=$(grep '^# [a-z -]* 0$' "$tmp/all" | grep -v 'gone otherwise')
+	echo "never:$missing $rare"
+	[ -z "$missing$rare" ]
 }
 
 echo "TAP version 13"

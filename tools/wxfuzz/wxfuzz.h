@@ -376,9 +376,7 @@ void model_fill(struct mline *line, enum state state);
 long model_install_error(const struct op *op, unsigned int blocks);
 void model_install(const struct op *op, unsigned int blocks);
 uint64_t model_install_pages(const struct op *op, unsigned int blocks);
-enum state model_block_state(const struct op *op, unsigned int stretch);
-bool model_stretch_absent(unsigned int ctx, unsigned int stretch);
-bool model_covers(const struct op *op, const struct mregion *r);
+bool model_drops(const struct op *op, const struct mregion *r);
 unsigned int run_end(const struct op *op, unsigned int i, uint32_t *len);
 
 /* info.c: what INFO says, and what of it the model cannot know */
@@ -386,7 +384,7 @@ long info_ask(unsigned int ctx, uint32_t pool, struct wxpool_info *info);
 void info_open(unsigned int ctx);
 bool info_block(unsigned int ctx, unsigned int stretch);
 void info_before(const struct op *op);
-void info_after(const struct op *op, long ret);
+void info_after(const struct op *op);
 unsigned int info_settle_emptied(unsigned int ctx);
 bool info_may_go(const struct mregion *r);
 void info_judge(unsigned int ctx, uint64_t least, uint64_t most, struct room *room);
