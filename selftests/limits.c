@@ -809,6 +809,63 @@ TEST_F(limit, all_memory_counts)
 	group_remove(&hoarders);
 }
 
+/*
+ * Each thing that the module has to know costs something: the same pages, in more
+ * pieces, for more pools, farther apart, by more calls. (In memory some of it would
+ * drown in the pages.)
+ */
+#define PAGES	64
+
+static long charge_of(int fd, uint64_t empty, int ret)
+{
+	long charge = (long)(wx_stat(fd).charged - empty);
+
+	if (ret || wx_stat(fd).packed + wx_stat(fd).open != PAGES || wx_free_all(fd, 0) ||
+	    wx_stat(fd).charged != empty)
+		return -1;
+	return charge;
+}
+
+TEST_F(limit, each_thing_counts)
+{
+	const long lines = PAGES * (long)PAGE_LINES;
+	long plain, pieces, pools, apart, region, regions;
+	int fd = wx_open(), ret = 0;
+	char *src = calloc(PAGES, PG(1));
+	uint64_t empty;
+	long i;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_NE(NULL, src);
+	ASSERT_EQ(0, wx_warm_up(fd));
+	empty = wx_stat(fd).charged;
+	plain = charge_of(fd, empty, wx_install(fd, POOL, 0, src, PG(PAGES), WXPOOL_PROT_X));
+	ASSERT_LE((long)PG(PAGES), plain);
+
+	for (i = 0; i < lines && !ret; i += 2)
+		ret = wx_install(fd, POOL, i * LINE, src, 1, WXPOOL_PROT_X);
+	pieces = charge_of(fd, empty, ret);
+	EXPECT_LE(plain + lines / 2 * 8, pieces);
+
+	for (i = 0; i < lines && !ret; i++)
+		ret = wx_install(fd, 1 + i, i * LINE, src, 1, WXPOOL_PROT_X);
+	pools = charge_of(fd, empty, ret);
+	EXPECT_LE(plain + lines * 32, pools);
+
+	for (i = 0; i < PAGES && !ret; i++)
+		ret = wx_install(fd, POOL, AT(512 * i, 0), src, 1, WXPOOL_PROT_X);
+	apart = charge_of(fd, empty, ret);
+	EXPECT_LE(plain + (PAGES - 1) * 4096L, apart);
+
+	region = charge_of(fd, empty, wx_alloc(fd, POOL, 0, PAGES));
+	ASSERT_LE((long)PG(PAGES), region);
+	for (i = 0; i < PAGES && !ret; i++)
+		ret = wx_alloc(fd, 1 + i, i, 1);
+	regions = charge_of(fd, empty, ret);
+	EXPECT_LE(region + PAGES * 32L, regions);
+	free(src);
+}
+
 /* Nothing is charged for good by what comes and goes. */
 TEST_F(limit, comes_and_goes)
 {
