@@ -68,7 +68,8 @@ static int wxpool_seal_page(struct wxpool_seal *seal, struct wxpool_page *page)
 /* The first @nr, in the order in which they were sealed */
 static void wxpool_reopen_pages(struct wxpool_seal *seal, unsigned long nr)
 {
-	seal->range = seal->pos = 0;
+	seal->range = 0;
+	seal->pos = 0;
 	for (; nr; nr--) {
 		wxpool_settle_page(wxpool_next_page(seal), WXPOOL_OPEN);
 		++*wxpool_nr_pages(seal->ctx, WXPOOL_OPEN);

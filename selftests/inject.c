@@ -1051,7 +1051,7 @@ FIXTURE_VARIANT_ADD(op, protect) {
 };
 
 FIXTURE_VARIANT_ADD(op, protect_many) {
-	.op = { "PROTECT of 80 ranges", op_protect_many },
+	.op = { .name = "PROTECT of 80 ranges", .prepare = op_protect_many },
 };
 
 FIXTURE_VARIANT_ADD(op, free) {
@@ -1107,13 +1107,11 @@ FIXTURE_VARIANT_ADD(op, install_block) {
 };
 
 FIXTURE_VARIANT_ADD(op, install_idle) {
-	.op = { "INSTALL into an idle block", op_install_idle,
-		.takes_pages = true, .blocks = true },
+	.op = { "INSTALL into an idle block", op_install_idle, .blocks = true },
 };
 
 FIXTURE_VARIANT_ADD(op, install_beside_kept) {
-	.op = { "INSTALL beside kept lines", op_install_beside_kept,
-		.takes_pages = true },
+	.op = { .name = "INSTALL beside kept lines", .prepare = op_install_beside_kept },
 };
 
 FIXTURE_VARIANT_ADD(op, freeze) {
