@@ -294,8 +294,6 @@ void wxpool_count_idle(struct wxpool_context *ctx, long nr_pages);
 bool wxpool_reclaim(struct wxpool_context *ctx);
 
 /* pool.c */
-int wxpool_pool_init(void);
-void wxpool_pool_exit(void);
 int wxpool_pools_init(struct wxpool_context *ctx);
 struct wxpool_pool *wxpool_pool_find(struct wxpool_context *ctx, u32 id);
 struct wxpool_pool *wxpool_pool_get(struct wxpool_context *ctx, u32 id);

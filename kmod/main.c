@@ -224,21 +224,12 @@ static int __init wxpool_init(void)
 {
 	int err;
 
-	err = wxpool_pool_init();
-	if (err)
-		return err;
 	err = wxpool_account_init();
 	if (err)
-		goto err_pool;
+		return err;
 	err = misc_register(&wxpool_misc);
 	if (err)
-		goto err_account;
-	return 0;
-
-err_account:
-	wxpool_account_exit();
-err_pool:
-	wxpool_pool_exit();
+		wxpool_account_exit();
 	return err;
 }
 
@@ -246,7 +237,6 @@ static void __exit wxpool_exit(void)
 {
 	misc_deregister(&wxpool_misc);
 	wxpool_account_exit();
-	wxpool_pool_exit();
 }
 
 module_init(wxpool_init);

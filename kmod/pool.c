@@ -7,8 +7,6 @@
 
 #include "internal.h"
 
-static struct kmem_cache *wxpool_pool_cache;
-
 /* Or else it is memcmp(). */
 static int wxpool_pool_differs(struct rhashtable_compare_arg *arg, const void *pool)
 {
@@ -25,17 +23,6 @@ static const struct rhashtable_params wxpool_pools_params = {
 
 /* With the memory cgroup's note of whose it is, and its part of the hash table (10 to 21 bytes) */
 #define WXPOOL_POOL_COST	(sizeof(struct wxpool_pool) + sizeof(void *) + 20)
-
-int wxpool_pool_init(void)
-{
-	wxpool_pool_cache = KMEM_CACHE(wxpool_pool, SLAB_ACCOUNT);
-	return wxpool_pool_cache ? 0 : -ENOMEM;
-}
-
-void wxpool_pool_exit(void)
-{
-	kmem_cache_destroy(wxpool_pool_cache);
-}
 
 int wxpool_pools_init(struct wxpool_context *ctx)
 {
@@ -61,7 +48,7 @@ struct wxpool_pool *wxpool_pool_get(struct wxpool_context *ctx, u32 id)
 		return pool;
 	if (wxpool_charge(ctx, WXPOOL_POOL_COST))
 		return ERR_PTR(-ENOSPC);
-	pool = kmem_cache_zalloc(wxpool_pool_cache, ctx->gfp);
+	pool = kzalloc(sizeof(*pool), ctx->gfp);
 	if (!pool)
 		goto err_uncharge;
 	pool->id = id;
@@ -73,7 +60,7 @@ struct wxpool_pool *wxpool_pool_get(struct wxpool_context *ctx, u32 id)
 	return pool;
 
 err_free:
-	kmem_cache_free(wxpool_pool_cache, pool);
+	kfree(pool);
 err_uncharge:
 	wxpool_uncharge(ctx, WXPOOL_POOL_COST);
 	return ERR_PTR(-ENOMEM);
@@ -92,7 +79,7 @@ void wxpool_pool_destroy(struct wxpool_context *ctx, struct wxpool_pool *pool)
 {
 	if (pool->order)
 		wxpool_put_memory(ctx, pool->extents, sizeof(*pool->extents) << pool->order);
-	kmem_cache_free(wxpool_pool_cache, pool);
+	kfree(pool);
 	wxpool_uncharge(ctx, WXPOOL_POOL_COST);
 }
 

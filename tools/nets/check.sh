@@ -88,7 +88,7 @@ net kasan debug 'BUG: KASAN: .* in wxpool_' \
 	selftests/ops -t free_own_pool
 # FREE forgets the pool.
 net kmemleak debug 'unreferenced object' \
-	'pool.c /^void wxpool_pool_destroy/,/^}/s/kmem_cache_free\(.*\);/;/' \
+	'pool.c /^void wxpool_pool_destroy/,/^}/s/kfree\(.*\);/;/' \
 	selftests/install -t pools_share_a_page
 # Faults may not sleep, and do.
 net atomic-sleep debug 'BUG: sleeping function called' \
