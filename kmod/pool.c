@@ -116,7 +116,10 @@ int wxpool_pool_room(struct wxpool_context *ctx, struct wxpool_pool *pool, unsig
 	return 0;
 }
 
-/* There must be room for an extent, and one more for each WXPOOL_EXTENT_MAX lines. */
+/*
+ * There must be room for an extent, and one more for each WXPOOL_EXTENT_MAX lines. (A sum of
+ * bit-fields has no more bits than they have: the end of the space would be its beginning.)
+ */
 void wxpool_pool_add(struct wxpool_pool *pool, u64 line, u64 nr)
 {
 	struct wxpool_extent *extents = wxpool_extents(pool), *last;

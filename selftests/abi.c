@@ -1347,6 +1347,37 @@ TEST_F(ctx, install_at_the_end_of_the_space)
 	EXPECT_EQ(0, wx_free(self->fd, 1));
 }
 
+/* Its end and its beginning do not adjoin: what a pool has in both is two pieces. */
+TEST_F(ctx, space_is_no_ring)
+{
+	struct wxpool_install_range in[2];
+	struct wxpool_alloc_range pages[2];
+	struct wxpool_info info;
+	struct wxpool_free out;
+
+	ASSERT_EQ(0, wx_info(self->fd, &info));
+	in[0] = wx_bytes(info.space - LINE, "x", 1, WXPOOL_PROT_R);
+	in[1] = wx_bytes(0, "y", 1, WXPOOL_PROT_R);
+	ASSERT_EQ(0, wx_install_vec(self->fd, 1, in, 2));
+	EXPECT_POOL(self->fd, 1, WXPOOL_POOL_LIVE, 0, 2);
+	EXPECT_EQ(0, wx_free_out(self->fd, 1, &out));
+	EXPECT_EQ(2, out.pages_freed);
+
+	ASSERT_EQ(0, wx_install_vec(self->fd, 1, &in[0], 1));
+	ASSERT_EQ(0, wx_install_vec(self->fd, 1, &in[1], 1));
+	EXPECT_POOL(self->fd, 1, WXPOOL_POOL_LIVE, 0, 2);
+	EXPECT_EQ(0, wx_free(self->fd, 1));
+
+	pages[0] = wx_alloc_range(info.space / PG(1) - 1, 1);
+	pages[1] = wx_alloc_range(0, 1);
+	ASSERT_EQ(0, wx_alloc_vec(self->fd, 1, pages, 2));
+	EXPECT_POOL(self->fd, 1, WXPOOL_POOL_LIVE, 2, 0);
+	EXPECT_EQ(0, wx_free_out(self->fd, 1, &out));
+	EXPECT_EQ(2, out.pages_freed);
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
+	EXPECT_PACKED(self->fd, 0, 0, 0);
+}
+
 /* A view may run past the end, where there is never a page to show. */
 TEST_F(ctx, view_past_the_space)
 {
