@@ -307,7 +307,7 @@ static int wxpool_install_locked(struct wxpool_inst *inst, u32 id)
 		return PTR_ERR(pool);
 	err = wxpool_pool_room(inst->ctx, pool, inst->nr_runs);
 	for (part = inst->parts; part < stop && !err; part++)
-		err = wxpool_claim_part(inst, part);
+		err = wxpool_claim_part(inst, part) ?: wxpool_pause();
 	if (err) {
 		wxpool_drop_claims(inst);
 		wxpool_pool_put(inst->ctx, pool);

@@ -197,7 +197,7 @@ static int install_blocks(void)
 	CHILD_CHECK(!wx_info(CTX_FD, &info));
 	if (!info.block_size)
 		info.block_size = wx_page_size;
-	nr = PG(nr_pages) / info.block_size;
+	nr = PG(2 * nr_pages) / info.block_size;
 	if (nr > WXPOOL_MAX_RANGES)
 		nr = WXPOOL_MAX_RANGES;
 	for (i = 0; i < nr; i++)
