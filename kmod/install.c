@@ -99,19 +99,15 @@ static bool wxpool_is_full(u64 line, u64 left, unsigned int order)
 /* The next part of a run, of which @left lines are left: a block, a page, or less */
 static int wxpool_split_off(struct wxpool_inst *inst, struct wxpool_part *part, u64 left)
 {
-	struct wxpool_region *region = ERR_PTR(-ENOMEM);
+	unsigned int order = inst->blocks ? WXPOOL_BLOCK_ORDER : 0;
+	struct wxpool_region *region;
 
-	if (!wxpool_is_full(part->line, left, 0)) {
-		part->nr = min(left, WXPOOL_LINES - part->line % WXPOOL_LINES);
+	part->nr = min(left, WXPOOL_LINES - part->line % WXPOOL_LINES);
+	if (!wxpool_is_full(part->line, left, order))
 		return 0;
-	}
-	if (inst->blocks && WXPOOL_HAS_BLOCKS &&
-	    wxpool_is_full(part->line, left, WXPOOL_BLOCK_ORDER))
-		region = wxpool_packed_new(inst->ctx, WXPOOL_BLOCK_ORDER, part->state, inst->gfp);
+	region = wxpool_packed_new(inst->ctx, order, part->state, inst->gfp);
 	if (IS_ERR(region))
-		region = wxpool_packed_new(inst->ctx, 0, part->state, inst->gfp);
-	if (IS_ERR(region))
-		return PTR_ERR(region);
+		return inst->blocks ? 0 : PTR_ERR(region);
 	part->nr = region->nr_pages << WXPOOL_LINES_SHIFT;
 	part->region = region;
 	part->bytes = page_address(region->page);
@@ -137,16 +133,17 @@ static int wxpool_split_run(struct wxpool_inst *inst, const struct wxpool_part *
 	return 0;
 }
 
-/* Bytes of whole pages of a large call are copied once, if the pages are absent. */
+/* Bytes of whole pages of a large call, or whole blocks, are copied once if these are absent. */
 static int wxpool_split_runs(struct wxpool_inst *inst)
 {
 	/* Its pages, and less than a page at each end of a run */
 	u32 nr = 2 * inst->nr_runs + (inst->nr_lines >> WXPOOL_LINES_SHIFT), i;
-	u64 size = min(inst->nr_lines << WXPOOL_LINE_SHIFT,
-		       (u64)inst->nr_runs << (PAGE_SHIFT + 1));
+	u64 size = inst->nr_lines << WXPOOL_LINE_SHIFT;
 	void *bytes;
 	int err = 0;
 
+	if (!inst->blocks)
+		size = min(size, (u64)inst->nr_runs << (PAGE_SHIFT + 1));
 	inst->parts = kvmalloc(nr * sizeof(*inst->parts) + size, inst->gfp);
 	if (!inst->parts)
 		return -ENOMEM;
@@ -240,8 +237,7 @@ static int wxpool_insert_part(struct wxpool_inst *inst, struct wxpool_part *part
 {
 	int err;
 
-	/* A block is made of all its pages. */
-	if (!part->region || (inst->blocks && part->region->nr_pages == 1))
+	if (!part->region)
 		return 0;
 	err = wxpool_packed_insert(inst->ctx, part->region, part->line >> WXPOOL_LINES_SHIFT);
 	if (err)
@@ -377,7 +373,7 @@ int wxpool_op_install(struct wxpool_context *ctx, union wxpool_args *args, const
 	struct wxpool_inst inst = {
 		.ctx = ctx,
 		.gfp = gfp,
-		.blocks = arg->flags,
+		.blocks = arg->flags && WXPOOL_HAS_BLOCKS,
 		.nr_ranges = arg->nr_ranges,
 	};
 	int err;

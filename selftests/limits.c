@@ -809,6 +809,23 @@ TEST_F(limit, all_memory_counts)
 	group_remove(&hoarders);
 }
 
+/* What a block would cost is no reason to refuse what single pages can hold. */
+TEST_F(limit, single_pages_instead_of_blocks)
+{
+	char *src = calloc(1, MIB);
+	int fd = wx_open();
+	struct wxpool_install_range r = wx_bytes(0, src, MIB, WXPOOL_PROT_X);
+
+	ASSERT_NE(NULL, src);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, wx_warm_up(fd));
+	ASSERT_EQ(0, set_limits(wx_stat(fd).charged + MIB + MIB / 4, self->user));
+	EXPECT_EQ(0, wx_install_flags(fd, POOL, &r, 1, WXPOOL_INSTALL_BLOCKS));
+	EXPECT_PACKED(fd, MIB / (long)wx_page_size, MIB / LINE, 0);
+	EXPECT_EQ(0, wx_free(fd, POOL));
+	free(src);
+}
+
 /*
  * Each thing that the module has to know costs something: the same pages, in more
  * pieces, for more pools, farther apart, by more calls. (In memory some of it would
