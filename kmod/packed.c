@@ -197,8 +197,8 @@ struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u6
 	struct wxpool_region *region;
 
 	lockdep_assert_held_write(&ctx->lock);
-	if (page && wxpool_is_idle(ctx, page->region) &&
-	    (wxpool_state(page) != state || wxpool_are_broken(page->region, line, nr))) {
+	if (page && wxpool_is_idle(ctx, page->region) && (!blocks ||
+	    wxpool_state(page) != state || wxpool_are_broken(page->region, line, nr))) {
 		wxpool_drop_block(ctx, wxpool_state(page));
 		page = NULL;
 	}
@@ -208,7 +208,7 @@ struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u6
 			return ERR_PTR(-EEXIST);
 		return region;
 	}
-	if (blocks && WXPOOL_HAS_BLOCKS && wxpool_is_block_absent(ctx, pgoff)) {
+	if (blocks && wxpool_is_block_absent(ctx, pgoff)) {
 		region = wxpool_packed_add(ctx, pgoff, WXPOOL_BLOCK_ORDER, state, true);
 		if (!IS_ERR(region))
 			return region;

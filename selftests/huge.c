@@ -630,37 +630,52 @@ TEST_F(huge, idle)
 	EXPECT_EQ(-ENOENT, wx_protect(self->fd, POOL, 5, 1, WXPOOL_PROT_X));
 }
 
-/* What comes there is there at once, whichever way it is installed. */
+/* What comes there is there at once. */
 TEST_F(huge, idle_used_again)
 {
+	struct wxpool_install_range r[2];
 	unsigned char code[LINE];
 	char *src = calloc(2, PG(1));
-	int blocks;
 
 	ASSERT_NE(NULL, src);
 	wx_pattern(src, PG(2), 1);
-	for (blocks = 0; blocks < 2; blocks++) {
-		struct wxpool_install_range r[2];
-
-		IDLE_BLOCK(0, WXPOOL_PROT_X);
-		EXPECT_EQ(0, try_read(self->x));
-		r[0] = wx_bytes(AT(200, 7), code, wx_emit(code, 50), WXPOOL_PROT_X);
-		r[1] = wx_bytes(PG(300), src, PG(2), WXPOOL_PROT_X);
-		ASSERT_EQ(0, wx_install_flags(self->fd, OTHER, r, 2,
-					      blocks ? WXPOOL_INSTALL_BLOCKS : 0));
-		EXPECT_IDLE(self->fd, 0);
-		EXPECT_STAT(self->fd, 1, 0, 0, self->nr, 0);
-		EXPECT_PACKED(self->fd, self->nr, 1 + 2 * (long)PAGE_LINES, self->nr);
-		EXPECT_EQ(0, faults_of(self->x, self->nr));
-		EXPECT_CODE(self->x + AT(200, 7), 50);
-		EXPECT_EQ(0, memcmp(src, self->x + PG(300), PG(2)));
-		EXPECT_EQ(SIGTRAP, try_exec(self->x + AT(3, 5), NULL));
-		EXPECT_TRUE(wx_is_fill(self->x + PG(302), self->size - PG(302),
-				       WXPOOL_PROT_X));
-		ASSERT_EQ(0, wx_free(self->fd, OTHER));
-		EXPECT_IDLE(self->fd, self->nr);
-	}
+	IDLE_BLOCK(0, WXPOOL_PROT_X);
+	EXPECT_EQ(0, try_read(self->x));
+	r[0] = wx_bytes(AT(200, 7), code, wx_emit(code, 50), WXPOOL_PROT_X);
+	r[1] = wx_bytes(PG(300), src, PG(2), WXPOOL_PROT_X);
+	ASSERT_EQ(0, wx_install_flags(self->fd, OTHER, r, 2, WXPOOL_INSTALL_BLOCKS));
+	EXPECT_IDLE(self->fd, 0);
+	EXPECT_STAT(self->fd, 1, 0, 0, self->nr, 0);
+	EXPECT_PACKED(self->fd, self->nr, 1 + 2 * (long)PAGE_LINES, self->nr);
+	EXPECT_EQ(0, faults_of(self->x, self->nr));
+	EXPECT_CODE(self->x + AT(200, 7), 50);
+	EXPECT_EQ(0, memcmp(src, self->x + PG(300), PG(2)));
+	EXPECT_EQ(SIGTRAP, try_exec(self->x + AT(3, 5), NULL));
+	EXPECT_TRUE(wx_is_fill(self->x + PG(302), self->size - PG(302), WXPOOL_PROT_X));
+	ASSERT_EQ(0, wx_free(self->fd, OTHER));
+	EXPECT_IDLE(self->fd, self->nr);
 	free(src);
+}
+
+/* Who does not ask for blocks gets single pages, as if there were none. */
+TEST_F(huge, idle_and_no_blocks)
+{
+	struct wxpool_install_range r[2];
+	unsigned char code[LINE];
+	size_t len = wx_emit(code, 60);
+
+	IDLE_BLOCK(0, WXPOOL_PROT_X);
+	EXPECT_EQ(0, try_read(self->x));
+	r[0] = wx_bytes(AT(3, 5), code, len, WXPOOL_PROT_X);
+	r[1] = wx_bytes(AT(4, 0), code, len, WXPOOL_PROT_R);
+	ASSERT_EQ(0, wx_install_vec(self->fd, OTHER, r, 2));
+	EXPECT_IDLE(self->fd, 0);
+	EXPECT_STAT(self->fd, 1, 0, 1, 1, 0);
+	EXPECT_PACKED(self->fd, 2, 2, 0);
+	EXPECT_EQ(0, wx_alloc(self->fd, OTHER, 10, 1));
+	EXPECT_CODE(self->x + AT(3, 5), 60);
+	EXPECT_EQ(SIGBUS, try_read(self->x + PG(5)));
+	EXPECT_EQ(0, wx_free(self->fd, OTHER));
 }
 
 /* Each protection has one, and the newest of them it is. */

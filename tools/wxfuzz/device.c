@@ -468,9 +468,9 @@ static long form_error(const struct op *op)
 	case M_POOL_0: case M_FLAGS: case M_RESERVED: case M_NR_0: case M_NR_MANY:
 	case M_OFFSET: case M_LEN_0: case M_LEN_ODD: case M_RANGE_RESERVED:
 	case M_PROT: case M_RANGE_FLAGS: case M_CONT_FIRST: case M_CONT_OFFSET:
-	case M_CONT_PROT: case M_ALL_POOLS: case M_ALL_NR:
+	case M_CONT_PROT: case M_ALL_POOLS:
 		return ERR(EINVAL);
-	case M_VEC_NULL: case M_VEC_CUT: case M_SRC_NULL: case M_SRC_CUT:
+	case M_ALL_NR: case M_VEC_NULL: case M_VEC_CUT: case M_SRC_NULL: case M_SRC_CUT:
 		return ERR(EFAULT);
 	case M_OVER:
 		return ERR(EOVERFLOW);
@@ -542,18 +542,16 @@ static void judge(const struct op *op, struct room *room)
 	}
 }
 
-/* Where an INSTALL that was done may have put, or found, a block: is there one? */
+/* Those of an INSTALL that was done */
 static unsigned int blocks_made(const struct op *op)
 {
 	unsigned int i, blocks = 0;
-	const struct mregion *r;
 
-	for (i = 0; i < NR_PAGES / BLOCK_PAGES; i++) {
-		r = model_region(op->ctx, i * BLOCK_PAGES);
-		if ((op->flags & WXPOOL_INSTALL_BLOCKS || (r && r->idle)) &&
-		    info_block(op->ctx, i))
+	if (!(op->flags & WXPOOL_INSTALL_BLOCKS))
+		return 0;
+	for (i = 0; i < NR_PAGES / BLOCK_PAGES; i++)
+		if (info_block(op->ctx, i))
 			blocks |= 1u << i;
-	}
 	return blocks;
 }
 

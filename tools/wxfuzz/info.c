@@ -148,10 +148,15 @@ void info_before(const struct op *op)
 	settle_idle(op->ctx, NULL);
 }
 
-/* Which are there after it? */
+/* Which are there after it? At a limit others' contexts have given up theirs, too. */
 void info_after(const struct op *op)
 {
+	unsigned int i;
+
 	settle_idle(op->ctx, op);
+	for (i = 0; i < NR_CTX; i++)
+		if (W->ctx[i].used && W->ctx[i].tight && W->proc[me].fd[i])
+			settle_idle(i, NULL);
 }
 
 /*

@@ -113,13 +113,11 @@ static void plan_pages(struct install *in, struct part *p, const struct mregion 
 
 	p->first = page;
 	p->nr_pages = 1;
-	if (stretch)
-		return;
-	if (!(in->blocks & 1u << page / BLOCK_PAGES))
+	if (stretch || !(in->op->flags & WXPOOL_INSTALL_BLOCKS) ||
+	    !(in->blocks & 1u << page / BLOCK_PAGES))
 		return;
 	p->idle = idle && W->mpage[idle->page0].state == p->state;
-	if (!p->idle && (!(in->op->flags & WXPOOL_INSTALL_BLOCKS) ||
-			 !W->ctx[ctx].block_size || !stretch_absent(ctx, page)))
+	if (!p->idle && (!W->ctx[ctx].block_size || !stretch_absent(ctx, page)))
 		return;
 	p->first = page / BLOCK_PAGES * BLOCK_PAGES;
 	p->nr_pages = BLOCK_PAGES;
@@ -204,7 +202,8 @@ static struct mregion *make_place(struct install *in, const struct part *p)
 		return r;
 	}
 	if (r) {
-		if (W->mpage[r->page0].state == p->state && !info_may_go(r))
+		if (in->op->flags & WXPOOL_INSTALL_BLOCKS &&
+		    W->mpage[r->page0].state == p->state && !info_may_go(r))
 			miss(MISS_STAT, r->ctx, 1, 0, "whether an idle block is used");
 		model_region_end(r);
 		seen(EV_IDLE_DROPPED);
@@ -268,7 +267,8 @@ bool model_drops(const struct op *op, const struct mregion *r)
 		first = op->r[i].at / n;
 		last = (op->r[i].at + (n > 1 ? nr_lines_of(len) : len) - 1) / n;
 		if (first < r->pgoff + r->nr && last >= r->pgoff &&
-		    (n == 1 || op->r[i].prot != W->mpage[r->page0].state))
+		    (!(op->flags & WXPOOL_INSTALL_BLOCKS) ||
+		     op->r[i].prot != W->mpage[r->page0].state))
 			return true;
 	}
 	return false;
