@@ -151,6 +151,8 @@ static void wxpool_ask_pool(struct wxpool_context *ctx, struct wxpool_info *info
 	struct wxpool_heirs *heirs;
 
 	info->pool = id;
+	if (!id)
+		return;
 	if (pool) {
 		info->pool_state = WXPOOL_POOL_LIVE;
 		wxpool_count_pool(ctx, pool, info);
