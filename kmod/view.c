@@ -163,8 +163,15 @@ static const struct vm_operations_struct wxpool_heir_vm_ops = {
 	.fault = wxpool_fault,
 };
 
-/* Of a W view that madvise(MADV_DOFORK) brought into a child after all: each access fails. */
-static const struct vm_operations_struct wxpool_void_vm_ops;
+static vm_fault_t wxpool_no_fault(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+/* Of a W view that madvise(MADV_DOFORK) brought into a child after all. */
+static const struct vm_operations_struct wxpool_void_vm_ops = {
+	.fault = wxpool_no_fault,
+};
 
 /*
  * A view is split, moved or copied, by whomever. fork() is the one that makes one in another mm,
