@@ -244,15 +244,23 @@ unsigned long wxpool_drop_block(struct wxpool_context *ctx, enum wxpool_state st
 	return ending.freed;
 }
 
-/* What is kept for speed alone; returns how many bytes. */
+/*
+ * What is kept for speed alone; returns how many bytes. A block whose folio is locked stays: that
+ * may be by a fault that needs a page table, for which it is to go.
+ */
 unsigned long wxpool_drop_idle(struct wxpool_context *ctx)
 {
 	long before = atomic_long_read(&ctx->charged);
 	enum wxpool_state state;
+	struct folio *folio;
 
-	for (state = 0; state < WXPOOL_NR_STATES; state++)
-		if (ctx->idle[state])
-			wxpool_drop_block(ctx, state);
+	for (state = 0; state < WXPOOL_NR_STATES; state++) {
+		folio = ctx->idle[state] ? page_folio(ctx->idle[state]->page) : NULL;
+		if (!folio || !folio_trylock(folio))
+			continue;
+		folio_unlock(folio);
+		wxpool_drop_block(ctx, state);
+	}
 	wxpool_table_free(ctx, ctx->empty);
 	ctx->empty = NULL;
 	return max(before - atomic_long_read(&ctx->charged), 0l);
