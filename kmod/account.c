@@ -92,9 +92,9 @@ void wxpool_uncharge(struct wxpool_context *ctx, unsigned long bytes)
 }
 
 /* What kvmalloc() takes at most, and the memory cgroup to note whose it is */
-static unsigned long wxpool_cost(size_t size)
+unsigned long wxpool_cost(size_t size)
 {
-	return roundup_pow_of_two(size) + sizeof(void *);
+	return roundup_pow_of_two(max_t(size_t, size, KMALLOC_MIN_SIZE)) + sizeof(void *);
 }
 
 /* Zeroed, for bookkeeping; or -ENOMEM or -ENOSPC */

@@ -288,6 +288,7 @@ int wxpool_user_get(struct wxpool_context *ctx);
 void wxpool_user_put(struct wxpool_context *ctx);
 int wxpool_charge(struct wxpool_context *ctx, unsigned long bytes);
 void wxpool_uncharge(struct wxpool_context *ctx, unsigned long bytes);
+unsigned long wxpool_cost(size_t size);
 void *wxpool_get_memory(struct wxpool_context *ctx, size_t size, gfp_t gfp);
 void wxpool_put_memory(struct wxpool_context *ctx, const void *p, size_t size);
 void wxpool_count_idle(struct wxpool_context *ctx, long nr_pages);

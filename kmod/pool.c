@@ -21,8 +21,8 @@ static const struct rhashtable_params wxpool_pools_params = {
 	.automatic_shrinking = true,
 };
 
-/* With the memory cgroup's note of whose it is, and its part of the hash table (10 to 21 bytes) */
-#define WXPOOL_POOL_COST	(sizeof(struct wxpool_pool) + sizeof(void *) + 20)
+/* With its part of the hash table, which is 10 to 21 bytes */
+#define WXPOOL_POOL_COST	(wxpool_cost(sizeof(struct wxpool_pool)) + 20)
 
 int wxpool_pools_init(struct wxpool_context *ctx)
 {
@@ -127,7 +127,7 @@ void wxpool_pool_add(struct wxpool_pool *pool, u64 line, u64 nr)
 
 	for (; nr; line += n, nr -= n) {
 		last = pool->nr ? &extents[pool->nr - 1] : NULL;
-		if (!last || last->line + last->nr != line || last->nr == WXPOOL_EXTENT_MAX) {
+		if (!last || (u64)last->line + last->nr != line || last->nr == WXPOOL_EXTENT_MAX) {
 			last = &extents[pool->nr++];
 			*last = (struct wxpool_extent){ .line = line };
 		}
