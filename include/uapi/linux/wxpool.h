@@ -37,7 +37,8 @@
  * free lines. It goes when its memory is needed.
  *
  * A *view* is an mmap(MAP_SHARED) of the context. Its kind is fixed when it
- * is made, by the protection asked for, and mprotect() cannot change it:
+ * is made, by the protection asked for. mprotect() can take from it, and give
+ * back, but not change its kind:
  *
  * =======  =======================  ================  ===================
  * kind     mmap() protection        who               pages it can touch
@@ -83,7 +84,8 @@
  * nothing.
  *
  * Offsets and lengths are in bytes and multiples of the page size, but for those
- * of WXPOOL_IOC_INSTALL.
+ * of WXPOOL_IOC_INSTALL. Ranges of one call are taken in their order, as if each
+ * were a call: of two that overlap, the second meets what the first has made.
  *
  * The same operations can be submitted to io_uring: see &struct
  * wxpool_uring_cmd.
@@ -118,7 +120,11 @@
  * - EXDEV: the caller is not the owner.
  *
  * mmap() itself adds its own: EPERM where /dev is mounted noexec or a
- * security module refuses, ENOMEM at the limit of mappings.
+ * security module refuses, ENOMEM at the limit of mappings. So do other calls
+ * on views: mprotect() fails with EACCES if the view's kind does not allow what
+ * it asks for, as does mmap() of a W view if the descriptor is not open for
+ * writing; mlock() of a W view fails with ENOMEM. A view may go beyond the space
+ * of the context, where it shows nothing.
  */
 
 #define WXPOOL_ABI_VERSION	2
@@ -184,14 +190,14 @@ enum wxpool_pool_state {
  * @user_charged: bytes that all contexts of its user hold
  * @pools: live pools
  * @pages_open: pages that are OPEN
- * @pages_read: pages that are R, in packed pages or not
- * @pages_exec: pages that are X, in packed pages or not
- * @pages_exec_only: pages that are XO, in packed pages or not
+ * @pages_read: pages that are R, packed or not, without those of @pages_kept
+ * @pages_exec: the same that are X
+ * @pages_exec_only: the same that are XO
  * @pages_packed: packed pages among them
  * @pages_huge: those that are part of a huge page
  * @pages_idle: pages of idle blocks
  * @pages_kept: pages that only heirs show
- * @lines: live lines
+ * @lines: live lines, without those of @lines_kept
  * @lines_kept: lines of kept pools
  * @pool_state: what @pool is, a &enum wxpool_pool_state
  * @__reserved: 0
@@ -295,7 +301,7 @@ struct wxpool_protect_range {
  *
  * Seals OPEN pages of @pool, all of the ranges or none. No view, process or pin
  * can change the pages once it has returned, and none could execute them
- * before.
+ * before. ENOENT if a page is absent or not @pool's; packed pages are no pool's.
  */
 struct wxpool_protect {
 	__u32 size;
@@ -311,8 +317,9 @@ struct wxpool_protect {
 /**
  * enum wxpool_free_flags - flags of WXPOOL_IOC_FREE
  * @WXPOOL_FREE_ALL: all pools; @pools and @nr_pools are 0
- * @WXPOOL_FREE_REVOKE: also from heirs: nothing is kept. With
- *	WXPOOL_FREE_ALL, what was kept goes too
+ * @WXPOOL_FREE_REVOKE: also from heirs: nothing of these pools is kept. What
+ *	was kept before goes with WXPOOL_FREE_ALL only. (A packed page that has
+ *	other pools' kept lines alone by then is kept, and counts as such.)
  */
 enum wxpool_free_flags {
 	WXPOOL_FREE_ALL = 1,
@@ -331,12 +338,14 @@ enum wxpool_free_flags {
  * @pages_kept: output: pages that only heirs show from now on
  * @lines_kept: output: lines of pools that heirs inherited
  *
- * Ends the pools, all or none: ENOENT if one is not there, or is there twice.
- * Needs no memory. Views are not unmapped: touching the pools' pages raises
- * SIGBUS. Lines of packed pages that stay are trap instructions or zeros again
- * when the call returns; no thread may be running them.
+ * Ends the pools, all or none: ENOENT if one is not there, or is named twice.
+ * All pools may be none. Needs no memory. Views are not unmapped: touching the
+ * pools' pages raises SIGBUS. If a packed page stays, the pools' lines in it are
+ * trap instructions or zeros again when the call returns. No thread may be
+ * running what is freed.
  *
- * What heirs inherited is kept, see "objects" above.
+ * What heirs inherited is kept, see "objects" above. The number of a kept pool
+ * is free for a new one.
  */
 struct wxpool_free {
 	__u32 size;
@@ -355,7 +364,7 @@ struct wxpool_free {
 /**
  * enum wxpool_range_flags - flags of &struct wxpool_install_range
  * @WXPOOL_RANGE_CONT: the bytes go on right behind those of the range before,
- *	at any byte; @offset and @prot are 0
+ *	at any byte; @offset and @prot are 0. Not for the first range
  */
 enum wxpool_range_flags {
 	WXPOOL_RANGE_CONT = 1,
