@@ -15,6 +15,8 @@
  */
 #define CALL_SLACK	(96u << 10)
 #define CTX_SLACK	(128u << 10)
+/* What a context without pages and pools has: a table, and INSTALL's buffer */
+#define EMPTY_MOST	(42u << 10)
 
 long info_ask(unsigned int ctx, uint32_t pool, struct wxpool_info *info)
 {
@@ -288,7 +290,8 @@ void info_check_failed(unsigned int ctx, const struct room *room)
 
 /*
  * Once all is freed, the same is charged each time: what the first ALLOC or INSTALL
- * gets, and what is kept for speed, unless that had to go.
+ * gets, and what is kept for speed, unless that had to go. A call that failed may or may
+ * not have got as far as that.
  */
 static void check_base(unsigned int ctx, const struct wxpool_info *i)
 {
@@ -301,8 +304,11 @@ static void check_base(unsigned int ctx, const struct wxpool_info *i)
 		c->base = i->charged;
 		c->base_warm = c->warm;
 	}
-	if (i->charged > c->base || (i->charged < c->base && !c->was_tight &&
-				     nr_scanned() == W->scanned))
+	if (c->failed && i->charged > c->base)
+		c->base = i->charged;
+	c->failed = 0;
+	if (i->charged > EMPTY_MOST || i->charged > c->base ||
+	    (i->charged < c->base && !c->was_tight && nr_scanned() == W->scanned))
 		miss(MISS_STAT, ctx, c->base, i->charged, "info charged");
 }
 

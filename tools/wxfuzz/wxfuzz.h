@@ -196,7 +196,7 @@ struct mregion {
  */
 struct mctx {
 	uint8_t used, frozen, owner, owner_gone, mode, tight, was_tight;
-	uint8_t warm, base_warm;
+	uint8_t warm, base_warm, failed;	/* @failed: a call has, since the last look */
 	uint32_t forks;
 	uint64_t id, block_size, base;
 	uint16_t top[NR_PAGES];
