@@ -767,13 +767,23 @@ static int play_round(bool module, const struct group *group,
 	return failed;
 }
 
+static bool has_blocks(void)
+{
+	struct wxpool_info info = { 0 };
+	int fd = wx_open();
+
+	wx_info(fd, &info);
+	close(fd);
+	return info.block_size;
+}
+
 /* Something that has not happened yet, or NULL */
 static const char *still_to_come(void)
 {
 	int i;
 
 	for (i = 0; i < NR_COUNTS; i++)
-		if (!arena->counts[i])
+		if (!arena->counts[i] && (i != IDLED || has_blocks()))
 			return count_names[i];
 	return NULL;
 }

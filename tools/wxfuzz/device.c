@@ -582,6 +582,9 @@ static long settle_ret(const struct op *op, const struct room *room, long form,
 	/* Without a block, what is in its way is not. */
 	if (op->kind == OP_INSTALL && !got)
 		return model_install_error(op, blocks_made(op));
+	/* Of two lines in one page, which is looked at first? */
+	if (op->kind == OP_INSTALL && want == ERR(EHWPOISON) && got == ERR(EEXIST))
+		return got;
 	return want;
 }
 
