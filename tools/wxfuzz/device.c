@@ -556,8 +556,8 @@ static unsigned int blocks_made(const struct op *op)
 }
 
 /*
- * An ALLOC looks first whether there is room; an INSTALL of some pages does, and
- * one that needs a buffer.
+ * An ALLOC looks whether there is room before it looks at a page; an INSTALL of some
+ * pages does, and one that needs a buffer.
  */
 static bool room_first(const struct op *op, long form)
 {
@@ -577,7 +577,7 @@ static long settle_ret(const struct op *op, const struct room *room, long form,
 		return got;
 	if (form)
 		return form;
-	if (room->must && (!want || op->kind == OP_ALLOC))
+	if (room->must && (!want || (op->kind == OP_ALLOC && want != ERR(EROFS))))
 		return ERR(ENOSPC);
 	/* Without a block, what is in its way is not. */
 	if (op->kind == OP_INSTALL && !got)
