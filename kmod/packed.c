@@ -197,8 +197,9 @@ struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u6
 	struct wxpool_region *region;
 
 	lockdep_assert_held_write(&ctx->lock);
-	if (page && wxpool_is_idle(ctx, page->region) && (!blocks ||
-	    wxpool_state(page) != state || wxpool_are_broken(page->region, line, nr))) {
+	if (page && wxpool_is_idle(ctx, page->region) &&
+	    (!blocks || wxpool_state(page) != state ||
+	     wxpool_are_broken(page->region, line, nr))) {
 		wxpool_drop_block(ctx, wxpool_state(page));
 		page = NULL;
 	}
