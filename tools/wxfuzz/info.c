@@ -150,6 +150,16 @@ void info_before(const struct op *op)
 	settle_idle(op->ctx, NULL);
 }
 
+/* Has the idle block that a slot shows gone, at another context's limit or without one? */
+void info_before_touch(const struct op *op)
+{
+	const struct slot *s = &W->proc[me].slot[op->a];
+	const struct mregion *r = s->kind ? space_region(s) : NULL;
+
+	if (r && r->idle && !W->shared && W->proc[me].fd[s->ctx])
+		settle_idle(s->ctx, NULL);
+}
+
 /* Which are there after it? At a limit others' contexts have given up theirs, too. */
 void info_after(const struct op *op)
 {

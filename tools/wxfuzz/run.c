@@ -99,9 +99,11 @@ void run_here(const struct op *op)
 		view_do(op);
 		break;
 	case OP_STORE: case OP_KWRITE: case OP_KREAD: case OP_DIRECT:
+		info_before_touch(op);
 		touch_do(op);
 		break;
 	case OP_PIN: case OP_UNPIN:
+		info_before_touch(op);
 		pin_do(op);
 		break;
 	case OP_FORK: case OP_EXIT: case OP_EXEC: case OP_PASS:

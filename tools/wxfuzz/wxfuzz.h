@@ -384,6 +384,7 @@ long info_ask(unsigned int ctx, uint32_t pool, struct wxpool_info *info);
 void info_open(unsigned int ctx);
 bool info_block(unsigned int ctx, unsigned int stretch);
 void info_before(const struct op *op);
+void info_before_touch(const struct op *op);
 void info_after(const struct op *op);
 unsigned int info_settle_emptied(unsigned int ctx);
 bool info_may_go(const struct mregion *r);
