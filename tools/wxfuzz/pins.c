@@ -228,6 +228,18 @@ static void pin_page(const struct op *op, int used, struct mpage *page)
 	page->pins++;
 }
 
+/* Is it an idle block's that has gone? Who has not the descriptor cannot ask before. */
+static bool is_gone(const struct slot *s)
+{
+	struct mregion *r = s->kind ? space_region(s) : NULL;
+
+	if (!r || !r->idle || !info_may_go(r))
+		return false;
+	model_region_end(r);
+	seen(EV_IDLE_WENT);
+	return true;
+}
+
 static long pin_pipe(const struct op *op)
 {
 	const struct slot *s = &W->proc[me].slot[op->a];
@@ -239,6 +251,8 @@ static long pin_pipe(const struct op *op)
 		abort();
 	ret = vmsplice(p[1], &iov, 1, op->pool & 1 ? SPLICE_F_GIFT : 0);
 	ret = ret < 0 ? -errno : ret == PAGE ? 0 : ERR(ENODATA);
+	if (ret == ERR(EFAULT) && !want && is_gone(s))
+		want = ret;
 	if (!ret && !want) {
 		pin_page(op, 1, space_page(me, s));
 	} else {
