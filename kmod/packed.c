@@ -157,6 +157,8 @@ int wxpool_packed_insert(struct wxpool_context *ctx, struct wxpool_region *regio
 		return PTR_ERR(table);
 	region->born = ctx->forks;
 	region->pgoff = pgoff;
+	/* The core maps a block by one entry only if, by its index, it ends within the file. */
+	page_folio(region->page)->index = pgoff;
 	for (i = 0; i < region->nr_pages; i++)
 		wxpool_set_page(ctx, table, pgoff + i, region->page + i, region->state, region);
 	wxpool_sync_lines(page_address(region->page), region->state,

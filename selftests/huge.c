@@ -35,16 +35,10 @@ static char *view_at_like(int fd, int prot, size_t size, size_t shift)
 	return mmap(p, BLOCKS * size, prot, MAP_SHARED | MAP_FIXED, fd, 0);
 }
 
-/*
- * With huge pages at hand: whoever asks for one that must be made wakes kswapd, which goes
- * on when the test has an idle block, and takes that.
- */
 FIXTURE_SETUP(huge)
 {
 	struct wxpool_info info;
 
-	wx_write_file("/proc/sys/vm/drop_caches", "1");
-	wx_write_file("/proc/sys/vm/compact_memory", "1");
 	self->fd = wx_open();
 	if (self->fd == -ENOENT)
 		SKIP(return, "no " WX_DEV ": modprobe wxpool first");
