@@ -8,8 +8,6 @@
  * 3. What is not in place yet is copied there. Nothing can fail any more, so nothing of a call that
  *    fails was ever in an executable page.
  */
-#include <linux/sched/signal.h>
-
 #include "internal.h"
 
 /* Adjacent lines: a run of ranges that adjoin; of large calls a page, a block, or what is left */
@@ -257,7 +255,7 @@ static int wxpool_claim_part(struct wxpool_inst *inst, struct wxpool_part *part)
 	err = wxpool_insert_part(inst, part);
 	if (err)
 		return err;
-	for (;;) {
+	for (; line < end; line += nr) {
 		region = wxpool_packed_get(inst->ctx, line, end - line, part->state, inst->blocks);
 		if (IS_ERR(region))
 			return PTR_ERR(region);
@@ -268,14 +266,12 @@ static int wxpool_claim_part(struct wxpool_inst *inst, struct wxpool_part *part)
 		inst->nr_claimed += nr;
 		if (wxpool_are_broken(region, line, nr))
 			return -EHWPOISON;
-		line += nr;
-		if (line == end)
-			return 0;
 		/* Each may have needed a block to be made. */
 		err = wxpool_pause();
 		if (err)
 			return err;
 	}
+	return 0;
 }
 
 static void wxpool_drop_claims(struct wxpool_inst *inst)
@@ -303,7 +299,7 @@ static int wxpool_install_locked(struct wxpool_inst *inst, u32 id)
 		return PTR_ERR(pool);
 	err = wxpool_pool_room(inst->ctx, pool, inst->nr_runs);
 	for (part = inst->parts; part < stop && !err; part++)
-		err = wxpool_claim_part(inst, part) ?: wxpool_pause();
+		err = wxpool_claim_part(inst, part);
 	if (err) {
 		wxpool_drop_claims(inst);
 		wxpool_pool_put(inst->ctx, pool);

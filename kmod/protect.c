@@ -13,8 +13,6 @@
  * in memory (view.c). If instruction caches do not follow stores (arm64), the core makes them agree
  * when it first maps a page executable (PG_dcache_clean): a page comes here fresh.
  */
-#include <linux/sched/signal.h>
-
 #include "internal.h"
 
 /* One PROTECT on its way */
