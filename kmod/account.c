@@ -7,7 +7,6 @@
  * limit of the context or its user, or when the system needs it, through the shrinker.
  */
 #include <linux/cred.h>
-#include <linux/log2.h>
 #include <linux/mutex.h>
 #include <linux/shrinker.h>
 
@@ -89,12 +88,6 @@ void wxpool_uncharge(struct wxpool_context *ctx, unsigned long bytes)
 {
 	atomic_long_sub(bytes, &ctx->user->charged);
 	atomic_long_sub(bytes, &ctx->charged);
-}
-
-/* What kvmalloc() takes at most, and the memory cgroup to note whose it is */
-unsigned long wxpool_cost(size_t size)
-{
-	return roundup_pow_of_two(max_t(size_t, size, KMALLOC_MIN_SIZE)) + sizeof(void *);
 }
 
 /* Zeroed, for bookkeeping; or -ENOMEM or -ENOSPC */

@@ -6,6 +6,7 @@
 #define WXPOOL_INTERNAL_H
 
 #include <linux/fs.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/rhashtable-types.h>
 #include <linux/sched/signal.h>
@@ -246,6 +247,12 @@ static inline u64 *wxpool_nr_pages(struct wxpool_context *ctx, enum wxpool_state
 	return &ctx->info.pages_open + state;
 }
 
+/* What kvmalloc() takes at most, and the memory cgroup to note whose it is */
+static inline unsigned long wxpool_cost(size_t size)
+{
+	return roundup_pow_of_two(max_t(size_t, size, KMALLOC_MIN_SIZE)) + sizeof(void *);
+}
+
 /* 0, -EINTR, or -EAGAIN if @gfp must not block */
 static inline int wxpool_lock(struct wxpool_context *ctx, gfp_t gfp)
 {
@@ -288,7 +295,6 @@ int wxpool_user_get(struct wxpool_context *ctx);
 void wxpool_user_put(struct wxpool_context *ctx);
 int wxpool_charge(struct wxpool_context *ctx, unsigned long bytes);
 void wxpool_uncharge(struct wxpool_context *ctx, unsigned long bytes);
-unsigned long wxpool_cost(size_t size);
 void *wxpool_get_memory(struct wxpool_context *ctx, size_t size, gfp_t gfp);
 void wxpool_put_memory(struct wxpool_context *ctx, const void *p, size_t size);
 void wxpool_count_idle(struct wxpool_context *ctx, long nr_pages);

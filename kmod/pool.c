@@ -2,7 +2,6 @@
 /*
  * wxpool: pools, and what is theirs
  */
-#include <linux/log2.h>
 #include <linux/rhashtable.h>
 
 #include "internal.h"
