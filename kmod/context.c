@@ -79,6 +79,12 @@ static struct wxpool_context *wxpool_context_new(void)
 	return ctx;
 }
 
+static void wxpool_context_free(struct wxpool_context *ctx)
+{
+	mmdrop(ctx->owner);
+	kfree(ctx);
+}
+
 int wxpool_open(struct inode *inode, struct file *file)
 {
 	struct wxpool_context *ctx;
@@ -109,8 +115,7 @@ err_inode:
 err_pools:
 	rhashtable_destroy(&ctx->pools);
 err_context:
-	mmdrop(ctx->owner);
-	kfree(ctx);
+	wxpool_context_free(ctx);
 	return err;
 }
 
@@ -130,8 +135,7 @@ int wxpool_release(struct inode *inode, struct file *file)
 	WARN_ON_ONCE(atomic_long_read(&ctx->charged));
 	wxpool_user_put(ctx);
 	wxpool_inode_free(ctx->inode);
-	mmdrop(ctx->owner);
-	kfree(ctx);
+	wxpool_context_free(ctx);
 	return 0;
 }
 
@@ -151,8 +155,6 @@ static void wxpool_ask_pool(struct wxpool_context *ctx, struct wxpool_info *info
 	struct wxpool_heirs *heirs;
 
 	info->pool = id;
-	if (!id)
-		return;
 	if (pool) {
 		info->pool_state = WXPOOL_POOL_LIVE;
 		wxpool_count_pool(ctx, pool, info);
@@ -177,7 +179,8 @@ int wxpool_op_info(struct wxpool_context *ctx, union wxpool_args *args, const vo
 	if (down_read_killable(&ctx->lock))
 		return -EINTR;
 	wxpool_get_info(ctx, info);
-	wxpool_ask_pool(ctx, info, pool);
+	if (pool)
+		wxpool_ask_pool(ctx, info, pool);
 	up_read(&ctx->lock);
 	info->size = size;
 	return 0;
