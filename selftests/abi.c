@@ -1187,6 +1187,12 @@ TEST_F(ctx, malformed_free)
 	REFUSED(f.flags = WXPOOL_FREE_ALL; f.pools = f.nr_pools = 0;
 		f.__reserved = 1);
 #undef REFUSED
+	/* Is read before it is found to be one too many. */
+	f = good;
+	f.flags = WXPOOL_FREE_ALL;
+	f.pools = 0;
+	EXPECT_EQ(-EFAULT, wx_ioctl(self->fd, WXPOOL_IOC_FREE, &f));
+	EXPECT_ALL_POOLS();
 	/* What is output is not looked at. */
 	f = good;
 	f.pages_freed = f.pages_kept = f.lines_kept = ~0ULL;
