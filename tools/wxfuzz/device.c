@@ -8,11 +8,13 @@
 
 #include "wxfuzz.h"
 
-#define SRC_PAGES	40u
+#define ARG_SIZE	(4 * PAGE)
+#define RANGE_SIZE	(MAX_INSTALL + PAGE)
+#define SRC_SIZE	(NR_RANGES * RANGE_SIZE)
 
 /*
- * Where arguments are: a page, one that cannot be touched, one that can only be
- * read; then sources, and one that cannot be touched.
+ * Where arguments are: some pages, one that cannot be touched, one that can only be
+ * read; then sources, and a page that cannot be touched.
  */
 static __thread unsigned char *args;
 
@@ -20,19 +22,19 @@ static unsigned char *arg_page(void)
 {
 	if (args)
 		return args;
-	args = mmap(NULL, (4 + SRC_PAGES) * PAGE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	args = mmap(NULL, ARG_SIZE + 2 * PAGE + SRC_SIZE + PAGE,
+		    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (args == MAP_FAILED)
 		abort();
-	mprotect(args + PAGE, PAGE, PROT_NONE);
-	mprotect(args + 2 * PAGE, PAGE, PROT_READ);
-	mprotect(args + (3 + SRC_PAGES) * PAGE, PAGE, PROT_NONE);
+	mprotect(args + ARG_SIZE, PAGE, PROT_NONE);
+	mprotect(args + ARG_SIZE + PAGE, PAGE, PROT_READ);
+	mprotect(args + ARG_SIZE + 2 * PAGE + SRC_SIZE, PAGE, PROT_NONE);
 	return args;
 }
 
 static unsigned char *sources(void)
 {
-	return arg_page() + 3 * PAGE;
+	return arg_page() + ARG_SIZE + 2 * PAGE;
 }
 
 union arg {
@@ -111,30 +113,59 @@ static void make_pages(const struct op *op, unsigned int i, struct vrange *to)
 	to->prot = r->prot;
 }
 
-/*
- * The bytes of a range of INSTALL, of which so many of the run's are in ranges
- * before; and where they are. Sources are at all alignments.
- */
-static void make_lines(const struct op *op, unsigned int i, struct vrange *to)
+/* What is wrong with a vector is so with ranges in one piece. */
+static unsigned int nr_pieces(const struct op *op)
 {
-	unsigned char *src = sources() + (size_t)i * 8 * PAGE + (op->c >> i * 6 & 63);
-	const struct range *r = &op->r[i], *head;
-	uint32_t from = 0;
+	unsigned int nr, i;
 
-	for (head = r; head->cont; head--)
-		from += head[-1].len;
+	if (op->kind != OP_INSTALL || op->mut || !op->b)
+		return 1;
+	nr = op->b;
+	for (i = 0; i < op->nr; i++)
+		nr = op->r[i].len < nr ? op->r[i].len : nr;
+	return nr;
+}
+
+unsigned int device_nr_elements(const struct op *op)
+{
+	return op->nr * nr_pieces(op);
+}
+
+struct piece device_piece(const struct op *op, unsigned int n)
+{
+	unsigned int nr = nr_pieces(op), k = n % nr;
+	struct piece p = { .i = n / nr };
+	uint64_t len = op->r[p.i].len;
+
+	p.from = len * k / nr;
+	p.len = len * (k + 1) / nr - p.from;
+	return p;
+}
+
+/* The bytes of an element of INSTALL's, and where they are: at all alignments */
+static void make_lines(const struct op *op, unsigned int n, struct vrange *to)
+{
+	struct piece p = device_piece(op, n);
+	unsigned char *src = sources() + (size_t)p.i * RANGE_SIZE + p.from +
+			     (op->c >> p.i * 6 & 63);
+	const struct range *r = &op->r[p.i], *head;
+	uint32_t from = run_before(op, p.i, &head) + p.from;
+
 	memset(to, 0, sizeof(*to));
-	to->length = r->len;
-	to->flags = r->cont ? WXPOOL_RANGE_CONT : 0;
-	to->offset = r->cont ? 0 : page_offset(0) + (uint64_t)r->at * LINE;
-	to->prot = r->cont ? 0 : r->prot;
+	to->length = p.len;
+	if (r->cont || p.from) {
+		to->flags = WXPOOL_RANGE_CONT;
+	} else {
+		to->offset = page_offset(0) + (uint64_t)r->at * LINE;
+		to->prot = r->prot;
+	}
 	to->source = (uintptr_t)src;
-	if (i + 1 == op->nr && op->mut == M_SRC_NULL)
+	if (p.i + 1 == op->nr && op->mut == M_SRC_NULL)
 		to->source = 0;
-	else if (i + 1 == op->nr && op->mut == M_SRC_CUT)
-		to->source = (uintptr_t)sources() + SRC_PAGES * PAGE - (r->len - 1);
+	else if (p.i + 1 == op->nr && op->mut == M_SRC_CUT)
+		to->source = (uintptr_t)sources() + SRC_SIZE - (r->len - 1);
 	else
-		run_bytes(head->stamp, from, r->len, src);
+		run_bytes(head->stamp, from, p.len, src);
 }
 
 static uint64_t too_long(const struct op *op)
@@ -221,7 +252,7 @@ static size_t make_elements(const struct op *op, unsigned char *to)
 	uint32_t pool;
 	unsigned int i;
 
-	for (i = 0; i < op->nr; i++) {
+	for (i = 0; i < device_nr_elements(op); i++) {
 		if (op->kind == OP_FREE) {
 			pool = W->pool_base + op->r[i].at;
 			if (op->mut == M_POOL_0 && i + 1 == op->nr)
@@ -243,15 +274,16 @@ static size_t make_elements(const struct op *op, unsigned char *to)
 /* Out of the structure's way; if it is to be cut, the last half element */
 static uint64_t place_vector(const struct call *c)
 {
-	unsigned char elements[NR_RANGES * sizeof(struct wxpool_install_range)];
+	static __thread unsigned char elements[NR_RANGES * MAX_PIECES *
+					       sizeof(struct wxpool_install_range)];
 	size_t len = make_elements(c->op, elements), cut = c->element / 2;
 	unsigned char *p = arg_page();
 
 	if (c->op->mut == M_VEC_NULL)
 		return 0;
 	if (c->op->mut == M_VEC_CUT) {
-		memcpy(p + PAGE - len + cut, elements, len - cut);
-		return (uintptr_t)p + PAGE - len + cut;
+		memcpy(p + ARG_SIZE - len + cut, elements, len - cut);
+		return (uintptr_t)p + ARG_SIZE - len + cut;
 	}
 	memcpy(p + 1024, elements, len);
 	return (uintptr_t)p + 1024;
@@ -267,7 +299,7 @@ uint32_t device_nr(const struct op *op)
 	case M_ALL_NR:
 		return 1;
 	}
-	return op->nr;
+	return device_nr_elements(op);
 }
 
 /* A flag that there is not */
@@ -366,11 +398,11 @@ static void place_arg(struct call *c)
 		c->arg = NULL;
 		return;
 	case M_ARG_CUT:
-		c->arg = p + PAGE - c->size + 4;
+		c->arg = p + ARG_SIZE - c->size + 4;
 		memcpy(c->arg, &c->before, c->size - 4);
 		return;
 	case M_ARG_RO:
-		c->arg = p + 2 * PAGE;
+		c->arg = p + ARG_SIZE + PAGE;
 		mprotect(c->arg, PAGE, PROT_READ | PROT_WRITE);
 		memcpy(c->arg, &c->before, c->size);
 		mprotect(c->arg, PAGE, PROT_READ);
@@ -528,16 +560,19 @@ static void judge(const struct op *op, struct room *room)
 	uint64_t pages = 0;
 	unsigned int i;
 
+	for (i = 0; i < op->nr; i++)
+		pages += op->r[i].len;
 	switch (op->kind) {
 	case OP_ALLOC:
-		for (i = 0; i < op->nr; i++)
-			pages += op->r[i].len;
 		info_judge(op->ctx, pages, pages, room);
 		break;
 	case OP_INSTALL:
-		/* With a block there may be no room for what comes after it. */
+		/*
+		 * With a block there may be no room for what comes after it; and a large
+		 * call makes whole pages before it looks where they go.
+		 */
 		info_judge(op->ctx, model_install_pages(op, 0),
-			   model_install_pages(op, ALL_BLOCKS), room);
+			   model_install_pages(op, ALL_BLOCKS) + pages / PAGE, room);
 		break;
 	}
 }

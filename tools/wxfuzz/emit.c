@@ -150,38 +150,38 @@ static const char *cmd_name(unsigned int kind)
 	return names[kind];
 }
 
-static struct vrange range_of(const struct world *w, const struct op *op, unsigned int i)
+static struct vrange range_of(const struct world *w, const struct op *op, unsigned int n)
 {
-	const struct range *from = &op->r[i];
+	struct piece p = device_piece(op, n);
+	const struct range *from = &op->r[p.i];
 	bool lines = op->kind == OP_INSTALL;
 	struct vrange r = {
 		.offset = (uint64_t)w->page_base * PAGE +
 			  (uint64_t)from->at * (lines ? LINE : PAGE),
-		.length = (uint64_t)from->len * (lines ? 1 : PAGE),
+		.length = (uint64_t)p.len * (lines ? 1 : PAGE),
 		.prot = from->prot,
 	};
 
-	if (from->cont) {
+	if (from->cont || p.from) {
 		r.offset = r.prot = 0;
 		r.flags = WXPOOL_RANGE_CONT;
 	}
-	device_spoil(op, i, &r);
+	device_spoil(op, p.i, &r);
 	return r;
 }
 
-static void emit_source(FILE *f, const struct op *op, unsigned int i)
+static void emit_source(FILE *f, const struct op *op, unsigned int n)
 {
-	const struct range *r = &op->r[i], *head;
-	bool last = i + 1 == op->nr;
-	uint32_t from = 0;
+	struct piece p = device_piece(op, n);
+	bool last = p.i + 1 == op->nr;
+	const struct range *head;
+	uint32_t from = run_before(op, p.i, &head) + p.from;
 
-	for (head = r; head->cont; head--)
-		from += head[-1].len;
 	if (last && op->mut == M_SRC_NULL)
 		fprintf(f, "\t\t\t  .source = 0,");
 	else
 		fprintf(f, "\t\t\t  .source = (uintptr_t)source(%#x, %u, %u, %u),",
-			head->stamp, from, r->len, last && op->mut == M_SRC_CUT);
+			head->stamp, from, p.len, last && op->mut == M_SRC_CUT);
 }
 
 static void emit_range(FILE *f, const struct world *w, const struct op *op,
@@ -214,7 +214,7 @@ static void emit_vector(FILE *f, const struct world *w, const struct op *op)
 	unsigned int i;
 
 	fprintf(f, "\t\t%s r[] = {\n", types[op->kind]);
-	for (i = 0; i < op->nr; i++) {
+	for (i = 0; i < device_nr_elements(op); i++) {
 		if (op->kind != OP_FREE)
 			emit_range(f, w, op, i);
 		else if (op->mut == M_POOL_0 && i + 1 == op->nr)

@@ -326,8 +326,11 @@ static uint32_t install_line(unsigned int ctx, uint16_t *prot)
 	return page * PAGE_LINES + line;
 }
 
+/* Now and then more than the module's buffer takes at once */
 static uint32_t install_len(void)
 {
+	if (one_in(24))
+		return MAX_INSTALL - rnd(one_in(2) ? 3 * LINE : MAX_INSTALL);
 	if (one_in(8))
 		return PAGE * (1 + rnd(3)) - (one_in(2) ? rnd(100) : 0);
 	return one_in(3) ? 1 + rnd(LINE * 3) : LINE * (1 + rnd(4));
@@ -340,6 +343,10 @@ static void gen_install_range(struct op *op, unsigned int i)
 
 	r->at = install_line(op->ctx, &r->prot);
 	r->len = install_len();
+	/* Where there is room for it */
+	if (r->len > 4 * PAGE && !one_in(4))
+		r->at = (SMALL_PAGES + rnd(BLOCK_PAGES / 2)) * PAGE_LINES +
+			(one_in(2) ? 0 : rnd(PAGE_LINES));
 	r->stamp = next_stamp() + i * 4096;
 	if (!i)
 		return;
@@ -356,6 +363,7 @@ static void gen_install(struct op *op)
 
 	op->pool = any_pool(op->ctx, one_in(2));
 	op->nr = any_nr(3);
+	op->b = one_in(6) ? 1 + rnd(MAX_PIECES) : 1;
 	op->c = rnd(1 << 24);
 	for (i = 0; i < op->nr; i++)
 		gen_install_range(op, i);

@@ -22,7 +22,7 @@ struct part {
 
 struct install {
 	const struct op *op;
-	struct part part[NR_RANGES * 8];
+	struct part part[NR_RANGES * (MAX_INSTALL / PAGE + 1)];
 	unsigned int nr;
 	unsigned int blocks;
 };
@@ -34,6 +34,16 @@ unsigned int run_end(const struct op *op, unsigned int i, uint32_t *len)
 	while (i < op->nr && op->r[i].cont)
 		*len += op->r[i++].len;
 	return i;
+}
+
+/* The bytes of the ranges between the first of its run, @head, and range @i */
+uint32_t run_before(const struct op *op, unsigned int i, const struct range **head)
+{
+	uint32_t sum = 0;
+
+	for (*head = &op->r[i]; (*head)->cont; --*head)
+		sum += (*head)[-1].len;
+	return sum;
 }
 
 static void split_run(struct install *in, const struct range *r, uint32_t len)

@@ -88,6 +88,11 @@ static void shrink_op(struct shrink *s, unsigned int i)
 	try_op(s, i, &op);
 	if (i >= s->nr || op.kind < OP_ALLOC || op.kind > OP_INSTALL)
 		return;
+	op = s->ops[i];
+	if (op.kind == OP_INSTALL && op.b > 1) {
+		op.b = 1;
+		try_op(s, i, &op);
+	}
 	for (k = 0; i < s->nr && s->ops[i].nr > 1 && k < s->ops[i].nr; k++) {
 		op = s->ops[i];
 		op.r[0] = op.r[k];

@@ -42,10 +42,12 @@
 #define NR_CTX		4u	/* the last by a descriptor for one direction only */
 #define NR_POOLS	10u
 #define NR_MPOOLS	1024u
-#define NR_REGIONS	512u
+#define NR_REGIONS	4096u
 #define NR_MPAGES	6144u
 #define NR_PINS		4u
 #define NR_RANGES	4u
+#define MAX_INSTALL	(40u * PAGE)	/* of one range */
+#define MAX_PIECES	100u
 #define MAX_OPS		2048u	/* of one run */
 #define NR_ERRS		135u	/* the last: any other */
 #define FD_CTX		100	/* number of the first context's file */
@@ -116,6 +118,9 @@ struct range {
 
 /*
  * struct op - one operation; what @a, @b and @c are depends on its kind
+ *
+ * INSTALL hands over each range in @b pieces, from sources aligned as @c says.
+ *
  * @id: a &enum id
  * @rnd: what of it is tried afterwards
  */
@@ -240,6 +245,15 @@ struct miss {
 	uint64_t addr;
 	long want, got;
 	char what[120];
+};
+
+/*
+ * struct piece - what of the range @i an element of INSTALL's vector has
+ * @from: byte of the range at which it begins
+ */
+struct piece {
+	unsigned int i;
+	uint32_t from, len;
 };
 
 /* struct vrange - an element of any operation's vector */
@@ -378,6 +392,7 @@ void model_install(const struct op *op, unsigned int blocks);
 uint64_t model_install_pages(const struct op *op, unsigned int blocks);
 bool model_drops(const struct op *op, const struct mregion *r);
 unsigned int run_end(const struct op *op, unsigned int i, uint32_t *len);
+uint32_t run_before(const struct op *op, unsigned int i, const struct range **head);
 
 /* info.c: what INFO says, and what of it the model cannot know */
 long info_ask(unsigned int ctx, uint32_t pool, struct wxpool_info *info);
@@ -414,6 +429,8 @@ void space_settle(void);
 /* device.c, views.c, pins.c, proc.c: executing operations */
 long device_do(const struct op *op);
 uint32_t device_nr(const struct op *op);
+unsigned int device_nr_elements(const struct op *op);
+struct piece device_piece(const struct op *op, unsigned int n);
 uint32_t device_flags(const struct op *op);
 void device_spoil(const struct op *op, unsigned int i, struct vrange *r);
 long view_do(const struct op *op);
