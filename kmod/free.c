@@ -26,6 +26,7 @@ static void wxpool_end_page(struct wxpool_ending *ending, struct wxpool_page *pa
 		return;
 	}
 	page->region->ended = ctx->forks;
+	page->region->hidden = true;
 	ctx->info.pages_kept++;
 	ending->kept++;
 	wxpool_hide_pages(ending, pgoff);

@@ -24,7 +24,7 @@
  * - A region is what pages have in common: those of one ALLOC, one packed page, or a block.
  * - An extent is adjacent lines of one pool. Pages that ALLOC gave to a pool are extents of full
  *   pages of lines.
- * - A region is hidden once the owner and guests do not see it any more, but heirs do.
+ * - A region is hidden as long as the owner and guests do not see it any more, but heirs do.
  *
  * Objects, and who keeps them alive:
  *
@@ -106,9 +106,9 @@ struct wxpool_region {
 	struct page *page;		/* of packed ones: the first */
 	pgoff_t pgoff;			/* and where it is */
 	u64 born;			/* wxpool_context.forks when it, or its pool, was made */
-	u64 ended;			/* the same when it was hidden, or WXPOOL_SHOWN */
-#define WXPOOL_SHOWN		U64_MAX
+	u64 ended;			/* the same when it was hidden, if it is */
 	enum wxpool_state state;	/* of packed pages */
+	bool hidden;
 	bool revived;			/* it was idle once: a call that fails leaves it so */
 	bool broken;			/* a memory error was seen in it: it is none to keep */
 	unsigned int nr_pages;
@@ -214,11 +214,6 @@ typedef int (wxpool_execute_fn)(struct wxpool_context *ctx, union wxpool_args *a
 static inline bool wxpool_is_owner(const struct wxpool_context *ctx)
 {
 	return current->mm == ctx->owner;
-}
-
-static inline bool wxpool_is_hidden(const struct wxpool_region *region)
-{
-	return region->ended != WXPOOL_SHOWN;
 }
 
 /* As good as absent, but for views. */

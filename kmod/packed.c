@@ -188,7 +188,7 @@ static struct wxpool_region *wxpool_packed_add(struct wxpool_context *ctx, pgoff
 
 /*
  * The packed page of a line, of which @nr lines will be written, made if it is absent: as part of
- * a block if @blocks. Else -EEXIST (of another kind, or hidden), -ENOMEM or -ENOSPC.
+ * a block if @blocks. Else -EEXIST (of another kind), -ENOMEM or -ENOSPC.
  */
 struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u64 nr,
 					enum wxpool_state state, bool blocks)
@@ -207,7 +207,7 @@ struct wxpool_region *wxpool_packed_get(struct wxpool_context *ctx, u64 line, u6
 	}
 	if (page) {
 		region = page->region;
-		if (!region->page || wxpool_is_hidden(region) || region->state != state)
+		if (!region->page || region->state != state)
 			return ERR_PTR(-EEXIST);
 		return region;
 	}
@@ -244,6 +244,11 @@ int wxpool_claim_lines(struct wxpool_context *ctx, struct wxpool_region *region,
 		wxpool_count_idle(ctx, -(long)region->nr_pages);
 		region->revived = true;
 	}
+	/* Kept lines beside those of others stay, for all to see. */
+	if (region->hidden) {
+		region->hidden = false;
+		ctx->info.pages_kept -= region->nr_pages;
+	}
 	if (!region->nr_lines)
 		wxpool_count_packed(ctx, region, 1);
 	bitmap_set(region->lines, bit, nr);
@@ -259,7 +264,9 @@ static void wxpool_packed_fade(struct wxpool_ending *ending, struct wxpool_regio
 
 	wxpool_count_packed(ctx, region, -1);
 	if (region->nr_kept) {
-		region->ended = ctx->forks;
+		if (!ending->undone)
+			region->ended = ctx->forks;
+		region->hidden = true;
 		ctx->info.pages_kept += region->nr_pages;
 		ending->kept += region->nr_pages;
 		wxpool_hide_pages(ending, region->pgoff);
@@ -297,7 +304,7 @@ void wxpool_end_lines(struct wxpool_ending *ending, struct wxpool_region *region
 		if (region->nr_lines || region->nr_kept || region->nr_pages > 1)
 			wxpool_clear_lines(ending, region, line, nr);
 	}
-	if (!wxpool_is_hidden(region)) {
+	if (!region->hidden) {
 		if (!region->nr_lines)
 			wxpool_packed_fade(ending, region);
 	} else if (!region->nr_kept) {

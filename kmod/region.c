@@ -118,7 +118,6 @@ struct wxpool_region *wxpool_region_new(struct wxpool_context *ctx, unsigned int
 	if (IS_ERR(region))
 		return region;
 	region->nr_pages = nr_packed;
-	region->ended = WXPOOL_SHOWN;
 	return region;
 }
 

@@ -24,7 +24,7 @@ static bool wxpool_is_for(const struct wxpool_region *region, const struct vm_ar
 {
 	const struct wxpool_heirs *heirs = vma->vm_private_data;
 
-	if (!wxpool_is_hidden(region))
+	if (!region->hidden)
 		return true;
 	return vma->vm_ops == &wxpool_heir_vm_ops && heirs->nr > region->born &&
 	       heirs->nr <= region->ended;

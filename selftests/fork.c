@@ -592,9 +592,23 @@ TEST_F(packed, last_live_line)
 	EXPECT_KEPT_LINES(self->fd, 2);
 	EXPECT_EQ(SIGBUS, try_exec(self->x, NULL));
 	EXPECT_EQ(SIGBUS, try_read(self->r + 2 * LINE));
-	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 4, AT(0, 2), 40));
-	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 4, AT(0, 9), 40));
+	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 4, AT(0, 1), 40));
 	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, 4, 0, 1));
+	EXPECT_EQ(SIGBUS, try_exec(self->x, NULL));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 1);
+	/* With another line in it, it is shared again. */
+	ASSERT_EQ(0, wx_install_code(self->fd, 4, AT(0, 2), 40));
+	EXPECT_STAT(self->fd, 1, 0, 0, 1, 0);
+	EXPECT_PACKED(self->fd, 1, 1, 0);
+	EXPECT_KEPT_LINES(self->fd, 2);
+	EXPECT_CODE(self->x, 10);
+	EXPECT_CODE(self->x + 2 * LINE, 40);
+	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 4, AT(0, 0), 40));
+	ASSERT_EQ(0, wx_free_out(self->fd, 4, &arg));
+	EXPECT_EQ(1, arg.pages_kept);
+	EXPECT_EQ(0, arg.lines_kept);
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, 1);
+	EXPECT_EQ(SIGBUS, try_exec(self->x + 2 * LINE, NULL));
 	EXPECT_EQ(0, child_end(&c));
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);
 	EXPECT_KEPT_LINES(self->fd, 0);
@@ -602,14 +616,17 @@ TEST_F(packed, last_live_line)
 	EXPECT_EQ(0, wx_install_code(self->fd, 4, AT(0, 2), 40));
 }
 
-/* A page that ends is kept, and takes no more lines. */
+/* A page that ends is kept, and takes lines of its own kind only. */
 TEST_F(packed, page_that_ends)
 {
+	struct wxpool_install_range both[2];
 	struct wxpool_free arg;
-	struct child c;
+	struct child c, late;
 	char src[LINE];
 
 	wx_pattern(src, sizeof(src), 1);
+	both[0] = wx_bytes(AT(0, 6), src, LINE, WXPOOL_PROT_X);
+	both[1] = wx_bytes(AT(0, 5), src, LINE, WXPOOL_PROT_X);
 	ASSERT_EQ(0, wx_install_code(self->fd, 1, AT(0, 5), 10));
 	ASSERT_EQ(0, wx_install(self->fd, 2, AT(1, 0), src, LINE, WXPOOL_PROT_R));
 	ASSERT_GE(FORK(&c), 0);
@@ -637,10 +654,18 @@ TEST_F(packed, page_that_ends)
 	EXPECT_EQ(-ENOENT, wx_protect(self->fd, 1, 0, 1, WXPOOL_PROT_X));
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
 
-	EXPECT_EQ(-EEXIST, wx_install(self->fd, 1, AT(0, 5), src, 1, WXPOOL_PROT_R));
-	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 1, AT(0, 0), 11));
+	EXPECT_EQ(-EEXIST, wx_install(self->fd, 1, AT(0, 6), src, 1, WXPOOL_PROT_R));
+	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 1, AT(0, 5), 11));
 	EXPECT_EQ(-EEXIST, wx_install_code(self->fd, 1, AT(1, 1), 11));
-	EXPECT_EQ(-EEXIST, wx_install(self->fd, 1, AT(1, 1), src, 1, WXPOOL_PROT_R));
+	ASSERT_GE(FORK(&late), 0);
+	if (!late.pid) {
+		child_waits(&late);
+		CHILD_CHECK(try_read(self->r) == SIGBUS);
+		_exit(0);
+	}
+	/* What a call shows that fails is hidden again, from younger children, too. */
+	EXPECT_EQ(-EEXIST, wx_install_vec(self->fd, 1, both, 2));
+	EXPECT_EQ(0, child_end(&late));
 	EXPECT_EQ(SIGBUS, try_read(self->r));
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 2);
 	EXPECT_EQ(0, child_end(&c));

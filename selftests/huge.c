@@ -496,7 +496,16 @@ TEST_F(huge, fork)
 	EXPECT_EQ(SIGBUS, try_read(self->odd + PG(100)));
 	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, POOL, 0, self->nr));
 	EXPECT_EQ(-EEXIST, wx_alloc(self->fd, POOL, 200, 1));
-	EXPECT_EQ(-EEXIST, install_huge(self->fd, POOL, AT(0, 1), 5));
+	EXPECT_EQ(-EEXIST, install_huge(self->fd, POOL, 0, 5));
+	ASSERT_EQ(1, child_step(&c));
+	/* With another line in it, the block is shared again. */
+	ASSERT_EQ(0, install_huge(self->fd, POOL, AT(0, 1), 5));
+	EXPECT_STAT(self->fd, 1, 0, 0, self->nr, 0);
+	EXPECT_CODE(self->x, 1);
+	EXPECT_CODE(self->x + LINE, 5);
+	ASSERT_EQ(0, wx_free(self->fd, POOL));
+	EXPECT_STAT(self->fd, 0, 0, 0, 0, self->nr);
+	EXPECT_EQ(SIGBUS, try_read(self->x));
 	ASSERT_EQ(1, child_step(&c));
 	child_kill(&c);
 	EXPECT_STAT(self->fd, 0, 0, 0, 0, 0);

@@ -161,8 +161,7 @@ inline wxpool_place(set, o)
 			told[r_folio[o]] = SEALED_X
 		:: else -> made = made & ~(1 << o)
 		fi
-	:: else ->
-		failed = hidden_at(o)				/* EEXIST */
+	:: else
 	fi
 }
 
@@ -430,6 +429,18 @@ inline wxpool_install()
 					:: else
 					fi
 				}
+				/* Nobody looks between claim and write. */
+				for (o : 0 .. OFFS - 1) {
+					if
+#ifndef NO_SHOW
+					:: part_of(set, o) && hidden_at(o) ->
+						assert(WITNESS != 21);
+						r_ended[o] = SHOWN
+#endif
+					:: else
+					fi
+				}
+				o = 0;
 				wxpool_put_parts()
 			};
 			settled();

@@ -291,7 +291,7 @@ static bool suits(const struct mregion *r, uint32_t page, enum line_state wanted
 {
 	if (!r)
 		return wanted == LINE_FREE && !poison;
-	if (!r->packed || r->hidden)
+	if (!r->packed)
 		return false;
 	return (wanted == LINE_FREE || r->nr_kept) &&
 	       (!poison || region_page(r, page)->poison);

@@ -358,8 +358,9 @@ static const char *const event_names[NR_EVENTS] = {
 	"blocks made", "blocks refused", "blocks idle", "idle ones used",
 	"idle ones dropped", "idle ones gone otherwise", "pools kept",
 	"pools revoked", "kept pools passed on", "kept pools gone", "pages hidden",
-	"hidden pages shown", "kept lines in the way", "execute-only lines run",
-	"execute-only lines not read", "ranges gathered", "contexts empty again",
+	"hidden pages shown", "hidden pages shared again", "kept lines in the way",
+	"execute-only lines run", "execute-only lines not read", "ranges gathered",
+	"contexts empty again",
 };
 
 /* What is rarer than an operation's outcome; 0 says that nothing tried it. */

@@ -155,7 +155,7 @@ static long plan_part(struct install *in, struct part *p)
 		plan_pages(in, p, r, stretch);
 		return 0;
 	}
-	if (!r->packed || r->hidden || W->mpage[r->page0].state != p->state)
+	if (!r->packed || W->mpage[r->page0].state != p->state)
 		return ERR(EEXIST);
 	for (i = 0; i < p->nr; i++) {
 		if (part_line(r, p, i)->state == LINE_KEPT)
@@ -228,6 +228,10 @@ static void write_part(struct install *in, const struct part *p, uint16_t pool)
 	struct mregion *r = make_place(in, p);
 	uint32_t i;
 
+	if (r->hidden) {
+		r->hidden = 0;
+		seen(EV_SHARED_AGAIN);
+	}
 	for (i = 0; i < p->nr; i++)
 		*part_line(r, p, i) = (struct mline){
 			.stamp = p->stamp + i, .state = LINE_LIVE, .pool = pool,

@@ -61,6 +61,8 @@
  * when it is freed, until no such heir has such a view. Its pages are then out
  * of the owner's reach, but count towards the limits. Its lines in packed pages
  * that other pools use stay as they are, also for the owner, and are not free.
+ * (A packed page that has kept lines alone is out of reach until lines are
+ * installed there.)
  */
 
 /**
