@@ -13,7 +13,15 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNELS := 6.1 6.12 7.3
 CHECKED_KERNELS := debug kcsan
 
+# make has no names with spaces: where the checkout's path has some, O stays relative.
+ifneq ($(words $(O)),1)
+$(error make cannot build in "$(O)", as that has a space: give another folder with O=)
+endif
+ifeq ($(words $(CURDIR)),1)
 override O := $(abspath $(O))
+endif
+# $(call part,FOLDER,UP): make in FOLDER, from which UP leads here
+part = +$(Q)$(MAKE) -C $(1) O=$(if $(filter /%,$(O)),,$(2))$(O)
 bedout := $(O)/bed
 armout := $(bedout)/arm64
 jobs := $(shell nproc)
@@ -35,30 +43,50 @@ arm := O=$(armout) tools/bed
 in-bed = mkdir -p $(bedout) && flock $(bedout)/lock env $(bed) enter -- \
 	make -j$(jobs) $(if $(V),V=$(V),-s) $(1) O=$(bedout)
 
-all: modules lib tools ## build the module, the library and the tools
+# wxlli needs LLVM, and the demo's programs clang: they are left out where it is missing.
+LLVM_CONFIG ?= llvm-config-19
+CLANG ?= clang-19
+optional := $(if $(shell command -v $(LLVM_CONFIG)),wxlli,no-wxlli) \
+	$(if $(shell command -v $(CLANG)),demo-programs)
+
+all: modules lib $(optional) ## build the module, the library and the tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z0-9_-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
-		awk -F '\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
+		awk -F '\t' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
 modules: ## build the kernel module for KDIR (this machine's kernel)
 	@test -e $(KDIR)/Makefile || { echo "no kernel headers in $(KDIR):" \
 		"install linux-headers-$$(uname -r), or give KDIR=" >&2; exit 1; }
-	$(Q)$(MAKE) -C kmod O=$(O) KDIR=$(abspath $(KDIR))
+	$(call part,kmod,../) KDIR=$(abspath $(KDIR))
 
 lib: ## build libwxpool, shared and static
-	$(Q)$(MAKE) -C lib O=$(O)
+	$(call part,lib,../)
 
-tools: lib ## build wxlli and the demo's programs (needs LLVM 19)
-	$(Q)$(MAKE) -C tools/wxlli O=$(O)
-	$(Q)$(MAKE) -C tools/demo O=$(O)
+tools: wxlli demo-programs ## build wxlli and the demo's programs (needs LLVM 19)
 
-install: lib ## install the library, its header and wxlli if built (PREFIX=, DESTDIR=)
-	$(Q)$(MAKE) -C lib O=$(O) install
-	$(Q)if [ -e $(O)/wxlli/wxlli ]; then $(MAKE) -C tools/wxlli O=$(O) install; fi
+wxlli: lib
+	$(call part,tools/wxlli,../../)
+
+no-wxlli:
+	@echo "wxlli is left out, as there is no $(LLVM_CONFIG) (Debian: llvm-19-dev)"
+
+demo-programs: lib
+	$(call part,tools/demo,../../)
+
+install: lib ## install the library and wxlli if built (PREFIX=, DESTDIR=)
+	$(call part,lib,../) install
+	$(if $(wildcard $(O)/wxlli/wxlli),$(call part,tools/wxlli,../../) install)
+
+uninstall: ## remove what install has installed
+	$(call part,lib,../) uninstall
+	$(call part,tools/wxlli,../../) uninstall
 
 modules_install: modules ## install the module for KDIR (INSTALL_MOD_PATH=)
-	$(Q)$(MAKE) -C kmod O=$(O) KDIR=$(abspath $(KDIR)) modules_install
+	$(call part,kmod,../) KDIR=$(abspath $(KDIR)) modules_install
+
+modules_uninstall: ## remove the module for KDIR
+	$(call part,kmod,../) KDIR=$(abspath $(KDIR)) modules_uninstall
 
 demo: bed-root ## run LLVM programs on sealed code, in a virtual machine
 	$(Q)$(call in-bed,tools)
@@ -72,7 +100,7 @@ plain := init_on_alloc=0 proc_mem.force_override=always
 # $(call guest,KERNEL): the suites that run in a guest.
 guest = "selftests on $(1)" \
 	"$(bed) run -k $(1) -c 4 -t 1200 -a '$(plain)' -- selftests/run.sh" \
-	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 600 -- lib/tests/guest.sh" \
+	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 1500 -- lib/tests/guest.sh" \
 	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -t 900 -- tools/demo/check.sh"
 
 check: bed-build ## all tests, those of the module in a guest on 6.12
@@ -82,7 +110,7 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 		"build and install" "O=$(bedout) tools/install-check" \
 		"library" "$(bed) enter -- make -C lib check O=$(bedout)" \
 		$(call guest,6.12) \
-		"wxbench" "$(bed) run -c 4 -m 1536 -t 600 -- tools/wxbench/test.sh" \
+		"wxbench" "$(bed) run -c 4 -m 1536 -t 1200 -- tools/wxbench/test.sh" \
 		"wxfuzz" "$(bed) run -t 900 -- tools/wxfuzz/test.sh"
 
 check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
@@ -109,10 +137,10 @@ check-arm64: bed-root ## the selftests and the library's tests on arm64, emulate
 	$(Q)$(arm) enter -k arm64 -- $(MAKE) -j$(jobs) $(if $(V),V=$(V),-s) O=$(armout) \
 		-C selftests KSELFTEST_DIR=/usr/src/linux-source/tools/testing/selftests
 	$(Q)$(arm) enter -k arm64 -- $(MAKE) -j$(jobs) $(if $(V),V=$(V),-s) O=$(armout) \
-		-C lib all tests
+		-C lib all tests examples
 	$(Q)tools/tap $(O)/check \
 		"selftests on arm64" "$(arm) run -k arm64 -c 4 -t 2400 -- selftests/run.sh" \
-		"library on arm64" "$(arm) run -k arm64 -t 1200 -- lib/tests/guest.sh"
+		"library on arm64" "$(arm) run -k arm64 -t 2400 -- lib/tests/guest.sh"
 
 model: bed-root ## check the protocol's model, and that it needs each of its steps
 	$(Q)tools/tap $(O)/check model "$(bed) enter -- tools/model/check.sh"
@@ -147,7 +175,7 @@ style: bed-root ## checkpatch, sparse, warnings, shellcheck, licences, headers
 
 clean: ## remove what was built (not the bed: tools/bed clean)
 	$(Q)rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/wxlli $(O)/demo $(O)/selftests \
-		$(O)/check $(O)/logs $(O)/bench $(bedout)
+		$(O)/check $(O)/logs $(O)/bench $(O)/examples $(bedout)
 
 bed-root:
 	$(Q)$(bed) root
@@ -158,12 +186,13 @@ bed-build: bed-root
 # What guests run; made in the bed.
 guest-programs: lib tools bench-programs
 	$(Q)$(MAKE) -C tools/wxfuzz O=$(O) all check
-	$(Q)$(MAKE) -C lib O=$(O) tests
+	$(Q)$(MAKE) -C lib O=$(O) tests examples
 	$(Q)$(MAKE) -C selftests O=$(O)
 
 bench-programs: lib
 	$(Q)$(MAKE) -C tools/wxbench O=$(O)
 
-.PHONY: all help modules lib tools install modules_install demo check \
+.PHONY: all help modules lib tools wxlli no-wxlli demo-programs install uninstall \
+	modules_install modules_uninstall demo check \
 	check-kernels check-debug check-rt check-arm64 fuzz torture check-nets model \
 	bench style clean bed-root bed-build guest-programs bench-programs

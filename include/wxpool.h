@@ -1,19 +1,55 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libwxpool: memory for code made at run time, each page written first and
- * executed after, never both.
+ * libwxpool: memory for code made at run time, never writable and executable
+ * at once.
  *
- * Functions return 0 or a negative errno, which wxp_strerror() puts in words.
- * All of them may be called from several threads at once, but for wxp_close(),
- * which must be the last call on its context.
+ * Which way is yours?
  *
- * A context belongs to the process that opened it. In a child made by fork()
- * the code that was protected before the fork still runs, but every call on
- * the inherited context fails with -EXDEV; the child opens one of its own.
+ *  - You have the bytes of a function, and they do not depend on their address:
+ *    wxp_load(). One call, one system call, and it can run.
+ *  - You need addresses first, to relocate: wxp_place() for all sections of a
+ *    module, relocate in buffers of your own, wxp_install() from as many buffers
+ *    as you like. This suits LLVM, Cranelift and asmjit.
+ *  - Your code generator writes where it is told to: wxp_alloc() gives two
+ *    addresses, one to write to and one where the code will run; wxp_protect()
+ *    seals all that was written. If it cannot tell two addresses apart, open the
+ *    context with WXP_ONE_ADDRESS.
+ *  - A module is no longer needed: wxp_free(). What is freed together is a pool.
  *
- * The kernel backend's descriptor (wxp_get_fd()) is the library's own. If the
- * program closes it, calls that need it fail with -EBADF, or with -ESTALE or
- * -ENOTTY once its number is another file's, and wxp_close() leaves that alone.
+ * Sections: 1 contexts, 2 pools, 3 bytes in, 4 addresses first, 5 write in place,
+ * 6 the end, 7 rings, 8 questions.
+ *
+ * Functions return 0 or a negative errno, which wxp_strerror() puts in words. A
+ * call that failed has changed nothing, unless its description says otherwise.
+ * All functions but wxp_close() may be called by several threads at once, but by
+ * no signal handler. None holds a lock during a system call for code.
+ *
+ * Errors that any function can return, and that are not repeated below:
+ *
+ * -EINVAL: an argument is malformed: no context, pool 0, size 0, an alignment
+ *	that is not a power of two or above WXP_MAX_ALIGN, an unknown value
+ * -EBADF: the program closed the descriptor of the context, or made it another
+ *	file. Code that is there still runs; close the context and open another
+ * -EBUSY: another thread frees the pool at this moment, or protects it
+ * -EXDEV: the process was made by a raw clone() and not by fork()
+ *
+ * and those that make code (sections 3 to 5):
+ *
+ * -ENOMEM: the process, the kernel or the memory cgroup is out of memory, or no
+ *	gap in the window is large enough (wxp_get_stats() tells)
+ * -ENOSPC: over a limit of /dev/wxpool
+ * -EROFS: the context is frozen
+ * -EPERM, -EACCES: a security policy forbids it
+ *
+ * fork(): the same handle goes on in the child. All that was protected or installed
+ * runs there; its pools can be looked up, and be freed, which only forgets them.
+ * What was not protected yet is lost: writing to it is SIGSEGV. The first call that
+ * makes code opens a context of the child's own, at other addresses. It can fail as
+ * wxp_open() does; a child that will give up its rights makes such a call before.
+ * Writable data is copied, as all private memory. What the child can run stays for
+ * it, and its addresses are not used again, until it ends (portable: for good).
+ * After vfork() and in other processes that share all memory, calls do what they
+ * do in a thread.
  */
 #ifndef WXPOOL_H
 #define WXPOOL_H
@@ -25,20 +61,28 @@
 extern "C" {
 #endif
 
-/** struct wxp - a context: a window of address space and the pools in it */
+/** WXP_VERSION - of this header: major, minor and patch level, a byte each */
+#define WXP_VERSION	0x000200
+
+#define WXP_MUST_CHECK	__attribute__((warn_unused_result))
+
+/* -------------------------------------------------------------------------
+ * 1. Contexts
+ */
+
+/** struct wxp - a context: a window of address space, and the pools in it */
 struct wxp;
 
 /**
  * enum wxp_backend - who keeps the promise that code is not writable
- * @WXP_BACKEND_AUTO: what the environment variable WXPOOL_BACKEND names (not
- *	in set-uid programs), else kernel where /dev/wxpool can be used, else
- *	portable
- * @WXP_BACKEND_KERNEL: /dev/wxpool: protected pages cannot be made writable
- *	again by anything the process does
- * @WXP_BACKEND_PORTABLE: mprotect(): never writable and executable at once,
- *	but nothing stops the process from undoing it
- * @WXP_BACKEND_FAST: readable, writable and executable from the start;
- *	wxp_protect() does nothing. For trusted input and comparisons
+ * @WXP_BACKEND_AUTO: what the environment variable WXPOOL_BACKEND names (not in
+ *	set-uid programs), else kernel, or portable if that cannot be had
+ * @WXP_BACKEND_KERNEL: /dev/wxpool: what is protected or installed cannot be made
+ *	writable again by anything that the process does
+ * @WXP_BACKEND_PORTABLE: a memfd, mapped readable and executable. No mapping is
+ *	ever writable and executable, but nothing stops the process from making one
+ * @WXP_BACKEND_FAST: readable, writable and executable from the start. For trusted
+ *	input and comparisons
  */
 enum wxp_backend {
 	WXP_BACKEND_AUTO = 0,
@@ -48,65 +92,193 @@ enum wxp_backend {
 };
 
 /**
- * enum wxp_prot - what memory is for, from wxp_protect() on
- * @WXP_R: read-only data
- * @WXP_RW: writable data, never executable; wxp_protect() leaves it as it is
- * @WXP_RX: code
- *
- * Before wxp_protect() all three can be read and written by the process. What
- * nobody allocates of a page of code is filled with trap instructions.
- */
-enum wxp_prot {
-	WXP_R = 1,
-	WXP_RW = 2,
-	WXP_RX = 3,
-};
-
-/**
  * enum wxp_flags - options of a context
- * @WXP_HUGE: for code that lives long: ask for huge pages (kernel backend). What
- *	wxp_install() installs lies in 2 MiB each of code or of read-only data,
- *	each one huge page where the system has one. The window has at least
- *	16 MiB
- * @WXP_MSEAL: code and read-only data, once protected or installed, cannot be
- *	unmapped, moved or mapped over by the process, wxp_close() included:
- *	their addresses stay taken until it ends. Those of wxp_place() are used
- *	again for other spans, those of wxp_alloc() for nothing. Needs Linux 6.10
- * @WXP_PKEY: memory of wxp_alloc() that is not protected yet, R and RX, can be
- *	written only between wxp_write_begin() and wxp_write_end(), and only by
- *	the thread that called these. Takes one of the process's protection keys
- * @WXP_IF_POSSIBLE: leave those two out where they cannot be had;
- *	wxp_get_flags() tells. Without it wxp_open() insists on them, and so on
- *	the kernel backend
+ * @WXP_HUGE: for code that lives long: what is loaded or installed lies in huge
+ *	pages, if the system has them (kernel). The first function takes 2 MiB
+ * @WXP_ONE_ADDRESS: memory of wxp_alloc() is written where it will run. Costs
+ *	mappings, and a system call for each piece of memory that is protected
+ * @WXP_MSEAL: the mappings of code and constants cannot be unmapped, moved or
+ *	mapped over by the process, wxp_close() included: its addresses stay taken
+ *	until the process ends. Needs Linux 6.10; not with WXP_ONE_ADDRESS
+ * @WXP_PKEY: memory of wxp_alloc() can be written only between wxp_write_begin()
+ *	and wxp_write_end(), and only by the thread that called these. Takes one of
+ *	the process's protection keys; not with WXP_ONE_ADDRESS
+ * @WXP_EXEC_ONLY: code can be run but not read, if the processor has protection
+ *	keys (x86) or EPAN (arm64). So a code generator must not put constants into
+ *	code, and what reads code, as some unwinders and profilers do, fails
+ * @WXP_BTI: code has landing pads (arm64): jumps to anything else trap
+ * @WXP_IF_POSSIBLE: leave out those of the last four that cannot be had;
+ *	wxp_get_flags() tells. Without it wxp_open() insists on them, and so on the
+ *	kernel backend
  */
 enum wxp_flags {
 	WXP_HUGE = 1,
-	WXP_MSEAL = 2,
-	WXP_PKEY = 4,
-	WXP_IF_POSSIBLE = 8,
+	WXP_ONE_ADDRESS = 2,
+	WXP_MSEAL = 4,
+	WXP_PKEY = 8,
+	WXP_EXEC_ONLY = 16,
+	WXP_BTI = 32,
+	WXP_IF_POSSIBLE = 64,
 };
 
 /**
  * struct wxp_options - how to open a context
  * @size: sizeof(struct wxp_options)
- * @backend: AUTO lets the environment and the machine decide; any other is
- *	insisted on: wxp_open() fails where it cannot be had
- * @window: bytes of address space for the whole context, a multiple of
- *	2 MiB, at most 2 GiB so that all of it is in reach of 32-bit relative
- *	addresses; 0 means 1 GiB
+ * @backend: a &enum wxp_backend. Any but AUTO is insisted on
  * @flags: of &enum wxp_flags
+ * @window: bytes of address space, a multiple of 2 MiB, from 6 MiB to 2 GiB, so
+ *	that all of it is in reach of 32-bit relative addresses. 0 means 1 GiB or,
+ *	if a limit of the process does not allow that, the largest half, quarter, ...
+ *	that it does. (Outside of it as much again as code and constants have is
+ *	set aside for wxp_alloc().)
+ * @r_share: percent of the window for WXP_R; 0 means 25
+ * @rw_share: percent of the window for WXP_RW; 0 means 25. What is left is for
+ *	WXP_RX, 10 percent at least; each has 2 MiB at least
  */
 struct wxp_options {
 	size_t size;
 	enum wxp_backend backend;
 	unsigned int flags;
 	size_t window;
+	unsigned int r_share;
+	unsigned int rw_share;
 };
 
 /**
- * struct wxp_request - one allocation to come
+ * wxp_open() - open a context
+ * @wxp: receives it
+ * @opts: options, or NULL for the defaults
+ *
+ * Makes all mappings that the context will have, but with WXP_ONE_ADDRESS. If AUTO
+ * finds no backend, the error is the kernel backend's.
+ *
+ * Return: 0, or -EINVAL (also: WXPOOL_BACKEND names no backend), -ENOENT (no
+ * /dev/wxpool), -EACCES (no permission on it, or a security policy forbids its
+ * operations), -EPERM (executable memory is refused), -EPROTO (the module speaks
+ * another version), -EMFILE, -ENFILE (too many open files), -ENOMEM (not even the
+ * smallest window fits), -ENOSYS (Linux before 4.14), -EOPNOTSUPP (an option
+ * cannot be had).
+ */
+int wxp_open(struct wxp **wxp, const struct wxp_options *opts) WXP_MUST_CHECK;
+
+/**
+ * wxp_close() - free all pools and the window
+ * @wxp: the context, or NULL
+ *
+ * The last call on its context: no other may be under way, and its code must not
+ * run any more. In a child that inherited the context the parent does not notice.
+ */
+void wxp_close(struct wxp *wxp);
+
+/**
+ * wxp_freeze() - no more code from now on
+ * @wxp: the context
+ *
+ * One way, also for children. Code runs as before, and pools can be freed. With the
+ * kernel backend the device itself refuses. Freezing again does nothing.
+ *
+ * Return: 0, or an error of all functions.
+ */
+int wxp_freeze(struct wxp *wxp) WXP_MUST_CHECK;
+
+/* -------------------------------------------------------------------------
+ * 2. Pools
+ *
+ * What is freed together is a pool. Its number is the caller's choice, from 1
+ * up: it comes to life with the first memory in it. Or the library chooses.
+ */
+
+/**
+ * enum wxp_prot - what memory is for
+ * @WXP_R: constants
+ * @WXP_RW: variables, never executable
+ * @WXP_RX: code
+ */
+enum wxp_prot {
+	WXP_R = 0x11,
+	WXP_RW = 0x13,
+	WXP_RX = 0x15,
+};
+
+/** WXP_LINE - spans begin at a multiple of so many bytes */
+#define WXP_LINE	64
+
+#define WXP_MAX_ALIGN	((size_t)2 << 20)
+
+/**
+ * wxp_new_pool() - choose a number that no pool has
+ * @wxp: the context
+ * @pool: receives it
+ *
+ * The pool is alive, and empty, until wxp_free(). Numbers are chosen from 0x80000000
+ * up: a program that also chooses its own takes them from below.
+ *
+ * Return: 0, or -ENOMEM, -EROFS (the context is frozen).
+ */
+int wxp_new_pool(struct wxp *wxp, uint32_t *pool) WXP_MUST_CHECK;
+
+/* -------------------------------------------------------------------------
+ * 3. Bytes in, function out
+ */
+
+/**
+ * wxp_load() - install bytes at a place of the library's choice
+ * @wxp: the context
+ * @pool: the pool
+ * @bytes: code or constants, at any alignment
+ * @size: their number
+ * @prot: WXP_RX or WXP_R
+ * @addr: receives the address, a multiple of WXP_LINE
+ *
+ * wxp_place() and wxp_install() in one. Who may run it and when: see there.
+ *
+ * Return: 0, or -EFAULT (@bytes cannot be read).
+ */
+int wxp_load(struct wxp *wxp, uint32_t pool, const void *bytes, size_t size,
+	     enum wxp_prot prot, void **addr) WXP_MUST_CHECK;
+
+/**
+ * struct wxp_part - one of several things to load
+ * @bytes: as for wxp_load()
+ * @size: their number
+ * @prot: WXP_RX or WXP_R
+ * @addr: receives the address
+ */
+struct wxp_part {
+	const void *bytes;
+	size_t size;
+	enum wxp_prot prot;
+	void *addr;
+};
+
+/** WXP_MAX_INSTALL - bytes that one call can install, each part in full lines */
+#define WXP_MAX_INSTALL	((size_t)16 << 20)
+
+/** WXP_MAX_PIECES - parts or pieces that one call can install */
+#define WXP_MAX_PIECES	512
+
+/**
+ * wxp_load_many() - load several things into one pool
+ * @wxp: the context
+ * @pool: the pool
+ * @parts: what to load; receives the addresses
+ * @nr: their number, not 0
+ *
+ * One system call; all of them or none.
+ *
+ * Return: as wxp_load(), or -E2BIG (above WXP_MAX_PIECES or WXP_MAX_INSTALL).
+ */
+int wxp_load_many(struct wxp *wxp, uint32_t pool, struct wxp_part *parts, size_t nr)
+	WXP_MUST_CHECK;
+
+/* -------------------------------------------------------------------------
+ * 4. Addresses first
+ */
+
+/**
+ * struct wxp_request - memory that is wanted
  * @size: bytes, not 0
- * @align: a power of two up to the page size; 0 means 16
+ * @align: a power of two up to WXP_MAX_ALIGN; 0 means no wish
  * @prot: what it is for
  */
 struct wxp_request {
@@ -115,11 +287,8 @@ struct wxp_request {
 	enum wxp_prot prot;
 };
 
-/** Spans begin and end, and are installed, in units of so many bytes. */
-#define WXP_LINE	64
-
 /**
- * struct wxp_span - a place in the window, from wxp_place()
+ * struct wxp_span - a place in the window
  * @addr: its address, a multiple of WXP_LINE
  * @size: bytes asked for
  */
@@ -129,11 +298,30 @@ struct wxp_span {
 };
 
 /**
+ * wxp_place() - find places for a whole module
+ * @wxp: the context
+ * @pool: the pool
+ * @reqs: what is wanted
+ * @nr: their number, not 0
+ * @spans: receives as many places, in the same order
+ *
+ * Makes no system call. Places are final. WXP_RX and WXP_R spans are addresses that
+ * wxp_install() fills: touching them before is an error of the program (kernel:
+ * SIGBUS). WXP_RW spans are zeroed memory that can be used at once.
+ *
+ * Spans lie beside each other in lines of WXP_LINE bytes, code with code and
+ * constants with constants, whatever their pool.
+ *
+ * Return: 0, or an error of all functions that make code.
+ */
+int wxp_place(struct wxp *wxp, uint32_t pool, const struct wxp_request *reqs, size_t nr,
+	      struct wxp_span *spans) WXP_MUST_CHECK;
+
+/**
  * struct wxp_piece - bytes that go to a place
- * @addr: where to: in a WXP_RX or WXP_R span, a multiple of WXP_LINE
+ * @addr: where to, at any offset of a WXP_RX or WXP_R span
  * @src: where from, at any alignment
- * @size: bytes, not 0, not beyond the span. What is left of the last line
- *	counts as installed, and is trap instructions or zeros
+ * @size: bytes, not 0, not beyond the end of the span
  */
 struct wxp_piece {
 	void *addr;
@@ -142,210 +330,28 @@ struct wxp_piece {
 };
 
 /**
- * struct wxp_item - one element of wxp_install_batch()
- * @pool: the pool
- * @result: output: what wxp_install() of this item gives
- * @pieces: its pieces
- * @nr: their number, not 0
- */
-struct wxp_item {
-	uint32_t pool;
-	int result;
-	const struct wxp_piece *pieces;
-	size_t nr;
-};
-
-/**
- * struct wxp_stats - what a context holds and what it cost
- * @size: sizeof(struct wxp_stats), set by the caller
- * @pools: pools alive
- * @allocations: allocations alive, of wxp_alloc()
- * @bytes_requested: bytes asked for by these
- * @bytes_lost: bytes of pages given to pools for these, beyond
- *	@bytes_requested: alignment, rounding to pages, and reserved but not yet
- *	allocated
- * @pages_open: pages of R and RX memory not protected yet
- * @pages_r: pages of protected read-only data
- * @pages_rx: pages of protected code
- * @pages_rw: pages of writable data
- * @pages_kept: pages of freed pools that only forked children still use (kernel)
- * @syscalls: system calls made for memory since the context was opened
- * @vmas: mappings inside the window now, from /proc/self/maps; 0 without it
- * @spans: spans alive, of wxp_place()
- * @bytes_placed: bytes asked for by these
- * @lines: lines of WXP_LINE bytes that they take
- * @lines_installed: those of them that are installed
- * @pages_packed: pages that hold any of @lines
- * @pages_huge: pages that are part of huge ones now (kernel)
- * @bytes_cached: writable memory of freed pools that is kept for reuse
- * @bytes_spent: address space of the window that freed pools have used up
- *	(WXP_MSEAL)
- *
- * The fields from @spans on were added later: a caller's @size without them
- * is fine.
- */
-struct wxp_stats {
-	size_t size;
-	uint64_t pools;
-	uint64_t allocations;
-	uint64_t bytes_requested;
-	uint64_t bytes_lost;
-	uint64_t pages_open;
-	uint64_t pages_r;
-	uint64_t pages_rx;
-	uint64_t pages_rw;
-	uint64_t pages_kept;
-	uint64_t syscalls;
-	uint64_t vmas;
-	uint64_t spans;
-	uint64_t bytes_placed;
-	uint64_t lines;
-	uint64_t lines_installed;
-	uint64_t pages_packed;
-	uint64_t pages_huge;
-	uint64_t bytes_cached;
-	uint64_t bytes_spent;
-};
-
-/**
- * wxp_open() - open a context
- * @wxp: receives the context
- * @opts: options, or NULL for the defaults
- *
- * Return: 0, or
- * -EINVAL (bad option, or a value of WXPOOL_BACKEND that names no backend),
- * -ENOENT (no /dev/wxpool: the module is not loaded), -EACCES (no permission
- * on it), -EPERM (/dev is mounted noexec, or a security policy refuses
- * executable memory), -EPROTO (the module speaks another version), -EMFILE,
- * -ENFILE (too many open files), -ENOMEM, -ENOSYS (Linux before 4.14, or no
- * mseal() or protection key), -EOPNOTSUPP (WXP_MSEAL or WXP_PKEY with another
- * backend than the kernel).
- */
-int wxp_open(struct wxp **wxp, const struct wxp_options *opts);
-
-/**
- * wxp_close() - free all pools and the window
- * @wxp: the context, or NULL
- *
- * Code of the context must not run any more in this process. In a child made
- * by fork() it releases what the child inherited, and the parent does not
- * notice. With WXP_MSEAL the addresses of protected memory stay taken, but the
- * memory itself goes back to the system.
- */
-void wxp_close(struct wxp *wxp);
-
-/** wxp_get_backend() - the backend in use, never AUTO */
-enum wxp_backend wxp_get_backend(const struct wxp *wxp);
-
-/** wxp_get_flags() - the options in effect: without what WXP_IF_POSSIBLE left out */
-unsigned int wxp_get_flags(const struct wxp *wxp);
-
-/** wxp_backend_name() - "kernel", "portable", "fast" or "auto" */
-const char *wxp_backend_name(enum wxp_backend backend);
-
-/**
- * wxp_reserve() - log all requests of a module before the first allocation
- * @wxp: the context
- * @pool: the pool, not 0; it comes to life if it is new
- * @reqs: the requests
- * @nr: their number, not 0
- *
- * Gets the memory for all of them at once, in as few pages and system calls
- * as possible. A following wxp_alloc() with the same size, alignment and
- * protection takes its place from there; what is not in the log still works,
- * at the cost of further calls.
- *
- * Return: 0, or -EINVAL, -ENOMEM (no memory, or the window is full),
- * -ENOSPC (limit of /dev/wxpool), -EROFS (frozen), -EXDEV (after fork). On
- * failure nothing has changed.
- */
-int wxp_reserve(struct wxp *wxp, uint32_t pool,
-		const struct wxp_request *reqs, size_t nr);
-
-/**
- * wxp_alloc() - allocate zeroed, writable memory
- * @wxp: the context
- * @pool: the pool, not 0; it comes to life if it is new
- * @size: bytes, not 0
- * @align: a power of two up to the page size; 0 means 16
- * @prot: what it is for
- * @ptr: receives the address, which stays the same until the pool is freed
- *
- * Requests of one protection share pages within their pool; less than one page
- * is lost for each pool and protection. (Where alignments are mixed, or many
- * pools grow at the same time, that takes a wxp_reserve().) Pages that were
- * protected already take no further requests.
- *
- * Return: 0 or an error as wxp_reserve().
- */
-int wxp_alloc(struct wxp *wxp, uint32_t pool, size_t size, size_t align,
-	      enum wxp_prot prot, void **ptr);
-
-/**
- * wxp_protect() - give all that is new in a pool its final protection
+ * wxp_install() - copy code and constants to their places
  * @wxp: the context
  * @pool: the pool
- *
- * May be called again after further allocations; only what is new is done.
- * Code may run once this has returned.
- *
- * Return: 0, or -ENOENT (no such pool), -EBUSY (a page is in use by I/O: try
- * again later), -EHWPOISON (a page has a memory error), -ENOMEM, -EPERM (a
- * security policy refuses), -EROFS (frozen: no change), -EXDEV. After -EBUSY and
- * -EHWPOISON all is still writable; after -ENOMEM or -EPERM a part may be protected
- * already, or not accessible. In any case the call can be repeated, and then
- * does the rest.
- */
-int wxp_protect(struct wxp *wxp, uint32_t pool);
-
-/**
- * wxp_write_begin() - let this thread store in unprotected memory
- * @wxp: the context, opened with WXP_PKEY; without it, nothing happens
- *
- * For all R and RX memory of the context that wxp_alloc() gave and
- * wxp_protect() did not protect yet. A store to it outside is SIGSEGV. The
- * right is the thread's own; a thread that it starts inherits it, and a signal
- * handler does not have it. (One that leaves by siglongjmp() leaves its thread
- * without.) Beginning twice is as once.
- *
- * Return: 0, or -EINVAL, -EXDEV (after fork).
- */
-int wxp_write_begin(struct wxp *wxp);
-
-/**
- * wxp_write_end() - let this thread only read unprotected memory
- * @wxp: the context
- *
- * Threads that were there before wxp_open() can read it once they have called
- * this. Without WXP_PKEY, nothing happens.
- *
- * Return: 0, or -EINVAL, -EXDEV (after fork).
- */
-int wxp_write_end(struct wxp *wxp);
-
-/**
- * wxp_place() - find places for a whole module, to be installed
- * @wxp: the context
- * @pool: the pool, not 0; it comes to life if it is new
- * @reqs: the requests
+ * @pieces: what goes where, in spans of this pool
  * @nr: their number, not 0
- * @spans: receives as many places, in the order of @reqs
  *
- * Places are final: code can be relocated for them before it is there. A
- * WXP_RX or WXP_R span is address space that wxp_install() fills; touching it
- * before is an error of the program (kernel: SIGBUS). A WXP_RW span is zeroed
- * memory, writable at once and for good.
+ * One system call (kernel): all of it is there, or nothing. A span may be installed
+ * in parts, by several calls, but each line once: pieces that meet in a line must be
+ * in one call, one after the other, in the order of their addresses. What no piece
+ * covers of a line is trap instructions or zeros.
  *
- * Spans are packed in lines of WXP_LINE bytes, code with code and data with
- * data, within and between pools. Usually there is no system call. May be
- * mixed with wxp_alloc() in one pool.
+ * Code may run once this has returned, in this thread; other threads that learn of
+ * it by a lock, an atomic variable or their start may run it too, on x86. Elsewhere,
+ * and if they ran other code at these addresses before: see wxp_sync_cores().
  *
- * Return: 0, or -EINVAL, -ENOMEM (no memory, or the window is full), -EPERM (a
- * security policy refuses executable memory), -EROFS (frozen), -EXDEV (after
- * fork). On failure nothing has changed.
+ * Return: 0, or -EINVAL (also: a piece is not within a WXP_RX or WXP_R span of the
+ * pool), -ENOENT (no such pool), -EEXIST (a line is installed already, or pieces
+ * overlap or are out of order in a line), -EFAULT (a source cannot be read), -E2BIG
+ * (above WXP_MAX_PIECES or WXP_MAX_INSTALL), -EHWPOISON (a page has a memory error).
  */
-int wxp_place(struct wxp *wxp, uint32_t pool, const struct wxp_request *reqs, size_t nr,
-	      struct wxp_span *spans);
+int wxp_install(struct wxp *wxp, uint32_t pool, const struct wxp_piece *pieces, size_t nr)
+	WXP_MUST_CHECK;
 
 /**
  * wxp_shrink() - give back the end of a span
@@ -353,167 +359,272 @@ int wxp_place(struct wxp *wxp, uint32_t pool, const struct wxp_request *reqs, si
  * @span: a span of wxp_place(); its @size is updated
  * @size: bytes that it keeps, not 0, not more than it has
  *
- * What is given back must not be installed yet. Whole lines go to other spans;
- * the rest of the last line stays with this one.
+ * Whole lines go to other spans, unless they are installed. To give back all
+ * that is not installed, pass the offset at which the last piece ended.
  *
- * Return: 0, or -EINVAL (not a span, or a bad size), -EEXIST (installed
- * already), -EXDEV. On failure nothing has changed.
+ * Return: 0, or -EINVAL (also: not a span), -EEXIST (they are installed).
  */
-int wxp_shrink(struct wxp *wxp, struct wxp_span *span, size_t size);
+int wxp_shrink(struct wxp *wxp, struct wxp_span *span, size_t size) WXP_MUST_CHECK;
+
+/* -------------------------------------------------------------------------
+ * 5. Write in place
+ */
 
 /**
- * wxp_install() - copy code and read-only data to their places
+ * struct wxp_mem - memory that is written in place
+ * @addr: where it will run, or be read
+ * @write: where to write it. The same as @addr for WXP_RW, and in contexts with
+ *	WXP_ONE_ADDRESS or the fast backend. Else @write - @addr is the same for all
+ *	other memory of a context
+ */
+struct wxp_mem {
+	void *addr;
+	void *write;
+};
+
+/**
+ * wxp_reserve() - get the memory for all allocations to come
  * @wxp: the context
  * @pool: the pool
- * @pieces: what goes where, in spans of this pool
+ * @reqs: the requests; those of WXP_RW need nothing
  * @nr: their number, not 0
  *
- * One system call (kernel) for a whole module: all of it is there, or nothing.
- * Each line is installed once; a span may be installed in parts, by several
- * calls. Code may run once this has returned, in this thread; other threads
- * that learn of it by the usual means (a lock, an atomic variable, a new
- * thread) may run it too, on x86. Elsewhere, and where lines are used again
- * that another thread ran before, see wxp_sync_cores().
+ * One system call. The allocations that follow are taken from there in any order,
+ * as long as they fit; those of @reqs all do. What an earlier call got and nobody has
+ * used yet counts: reserve for a module once.
  *
- * Above 1,024 pieces or 16 MiB one call makes several to the kernel. Those
- * before the one that failed are done then, and count in @lines_installed.
- *
- * Return: 0, or -EINVAL (no piece, an empty one, one that is not at a line's
- * start, or not in an RX or R span of this pool), -ENOENT (no such pool),
- * -EEXIST (a line is installed already, or named twice; kernel: or its page
- * holds nothing but freed code that a forked child still shows), -EFAULT (a
- * source is not readable; kernel and portable), -EHWPOISON (a page has a memory
- * error), -ENOMEM, -ENOSPC (limit of /dev/wxpool), -EROFS (frozen), -EXDEV
- * (after fork). On failure nothing has changed.
+ * Return: 0, or an error of all functions that make code.
  */
-int wxp_install(struct wxp *wxp, uint32_t pool, const struct wxp_piece *pieces, size_t nr);
+int wxp_reserve(struct wxp *wxp, uint32_t pool, const struct wxp_request *reqs, size_t nr)
+	WXP_MUST_CHECK;
 
 /**
- * wxp_install_batch() - install for several pools together
- * @wxp: the context
- * @items: what to install; receives a result for each
- * @nr: their number, not 0
- *
- * As wxp_install() for each item, but submitted together to an io_uring that
- * the context keeps: one system call for up to 64 of them. Items stand for
- * themselves: one fails and others do not. Where there is no io_uring, and
- * with the other backends, the items are installed one after the other.
- *
- * Return: 0 if all were installed, else the first error among the results, or
- * -EINVAL (no items), -EXDEV, with no result set.
- */
-int wxp_install_batch(struct wxp *wxp, struct wxp_item *items, size_t nr);
-
-struct wxpool_install;
-struct wxpool_install_range;
-
-/**
- * wxp_install_prepare() - fill in an install for a ring of the caller's own
+ * wxp_alloc() - allocate zeroed memory that is written in place
  * @wxp: the context
  * @pool: the pool
- * @pieces: what goes where
- * @nr: their number, 1 to 1,024; all together not above 16 MiB
- * @op: receives the argument of wxp_uring_prep_install()
- * @ranges: room for @nr elements; @op points to it
+ * @size: bytes, not 0
+ * @align: a power of two up to WXP_MAX_ALIGN; 0 means 16
+ * @prot: what it is for
+ * @mem: receives its addresses
  *
- * Checks all as wxp_install() does, and counts the lines as installed. @op,
- * @ranges and the sources must stay until the completion, and
- * wxp_install_done() must be called after it, once. Until then the pool
- * cannot be freed (-EBUSY).
+ * @write is valid until wxp_protect() or wxp_free(), and @addr from wxp_protect()
+ * on; WXP_RW memory until wxp_free(). Allocations of one protection share pages
+ * within their pool. What nobody allocates of a page of code is trap instructions.
  *
- * Return: 0, or an error as wxp_install(), or -EOPNOTSUPP (not the kernel
- * backend). On failure nothing has changed.
+ * Return: 0, or an error of all functions that make code.
+ */
+int wxp_alloc(struct wxp *wxp, uint32_t pool, size_t size, size_t align, enum wxp_prot prot,
+	      struct wxp_mem *mem) WXP_MUST_CHECK;
+
+/**
+ * wxp_protect() - seal all that wxp_alloc() gave a pool since the last time
+ * @wxp: the context
+ * @pool: the pool
+ *
+ * Code may run once this has returned, as after wxp_install().
+ *
+ * Return: 0, or -ENOENT (no such pool), -EBUSY (also: a page is in use by I/O: try
+ * again later), -EHWPOISON (a page has a memory error), -E2BIG (more than 1,024
+ * pieces of memory, as many pools that grow by turns may get: use wxp_reserve()). All
+ * of it is sealed, or nothing.
+ */
+int wxp_protect(struct wxp *wxp, uint32_t pool) WXP_MUST_CHECK;
+
+/**
+ * wxp_write_begin() - let this thread write to memory that is not protected yet
+ * @wxp: the context, opened with WXP_PKEY; without it, nothing happens
+ *
+ * Until then a store is SIGSEGV. The right is the thread's own: threads that it
+ * starts inherit it, signal handlers do not have it. Beginning twice is as once.
+ *
+ * Return: 0, or -EINVAL (no context).
+ */
+int wxp_write_begin(struct wxp *wxp) WXP_MUST_CHECK;
+
+/**
+ * wxp_write_end() - let this thread only read such memory
+ * @wxp: the context
+ *
+ * Return: 0, or -EINVAL (no context).
+ */
+int wxp_write_end(struct wxp *wxp);
+
+/* -------------------------------------------------------------------------
+ * 6. The end
+ */
+
+/**
+ * wxp_free() - end a pool
+ * @wxp: the context
+ * @pool: the pool
+ *
+ * Its code must not run any more, and its data not be used. Other pools are not
+ * touched. Variables may keep their contents until their memory is handed out again,
+ * zeroed: what must not stay is to be erased before.
+ *
+ * Return: 0, or -ENOENT (no such pool), -EBUSY (another call on the pool, or an
+ * install in a ring, is under way).
+ */
+int wxp_free(struct wxp *wxp, uint32_t pool);
+
+/**
+ * wxp_free_many() - end several pools
+ * @wxp: the context
+ * @pools: their numbers
+ * @nr: how many, not 0
+ *
+ * As few system calls as possible. Pools that cannot be freed do not keep others from
+ * it.
+ *
+ * Return: 0, or the first error.
+ */
+int wxp_free_many(struct wxp *wxp, const uint32_t *pools, size_t nr);
+
+/* -------------------------------------------------------------------------
+ * 7. Rings: installing by an io_uring of the caller's own; see <wxpool-uring.h>
+ */
+
+/** struct wxp_op - an install that a ring will do */
+struct wxp_op;
+
+/**
+ * wxp_install_prepare() - prepare an install for a ring
+ * @wxp: the context
+ * @pool: the pool
+ * @pieces: what goes where, as for wxp_install(). The sources must stay until the
+ *	completion; this array need not
+ * @nr: their number
+ * @op: receives the operation, for wxp_uring_prep_install(). It must be completed
+ *	once, by wxp_install_complete(), and the pool cannot be freed until then
+ *
+ * Return: 0, or an error as wxp_install(), or -EOPNOTSUPP (not the kernel backend).
  */
 int wxp_install_prepare(struct wxp *wxp, uint32_t pool, const struct wxp_piece *pieces,
-			size_t nr, struct wxpool_install *op,
-			struct wxpool_install_range *ranges);
+			size_t nr, struct wxp_op **op) WXP_MUST_CHECK;
 
 /**
- * wxp_install_done() - tell the result of a prepared install; then it may run
+ * wxp_install_complete() - tell the result of a prepared install
  * @wxp: the context
- * @op: what wxp_install_prepare() filled in, with its ranges, unchanged
- * @result: the completion's result: 0 or a negative errno; or any negative
- *	errno where it was not submitted
+ * @op: the operation, which ends with this call
+ * @result: the @res of the completion; any negative errno if it was not submitted
  *
- * Return: @result, or -EINVAL (nothing is under way), -EXDEV.
+ * If the ring was refused (-EOPNOTSUPP, -EACCES, -EPERM), it is installed now, by a system
+ * call.
+ *
+ * Return: 0, then it may run; or the error, and nothing is installed; or -EINVAL (no
+ * such operation is under way, or @result is none).
  */
-int wxp_install_done(struct wxp *wxp, const struct wxpool_install *op, int result);
+int wxp_install_complete(struct wxp *wxp, struct wxp_op *op, int result) WXP_MUST_CHECK;
 
-/**
- * wxp_get_fd() - the descriptor of /dev/wxpool
- * @wxp: the context
- *
- * For io_uring, and to hand to another process, which can map what is
- * protected. It stays the library's: do not close it, and do not allocate or
- * free by it.
- *
- * Return: the descriptor, or -EOPNOTSUPP (not the kernel backend).
- */
-int wxp_get_fd(const struct wxp *wxp);
+/** wxp_op_arg() - the argument that an operation of a ring passes to the device */
+void *wxp_op_arg(struct wxp_op *op);
 
-/**
- * wxp_freeze() - no more code from now on
- * @wxp: the context
- *
- * One way: wxp_reserve(), wxp_alloc(), wxp_protect(), wxp_place() and
- * wxp_install() fail with -EROFS from now on. Code runs as before, and pools
- * can be freed. With the kernel backend the device itself refuses; with the
- * others only the library does. Freezing again does nothing.
- *
- * Return: 0, or -EXDEV.
+/* -------------------------------------------------------------------------
+ * 8. Questions
  */
-int wxp_freeze(struct wxp *wxp);
 
 /**
  * wxp_sync_cores() - make all threads see new code
  * @wxp: the context
  *
- * Returns when every running thread of the process has passed a serialising
- * event (membarrier's SYNC_CORE). Needed between installing or protecting and
- * running in another thread
+ * Returns when every running thread of the process has passed a serialising event
+ * (membarrier's SYNC_CORE). Another thread than the one that installed or protected
+ * needs it before it runs the code
  *
- * - on arm64, unless that thread executes an ISB first;
- * - on any architecture where the code's addresses held other code that the
- *   thread may have run: memory of a freed pool that is used again.
+ * - on arm64, unless it executes an ISB;
+ * - anywhere, if it may have run other code at these addresses, of a pool that was
+ *   freed.
  *
- * The library never does it by itself: it interrupts every processor that runs
- * the process, and once is enough for any number of installs.
+ * The library does not do it by itself: it interrupts every processor that runs the
+ * process, and once is enough for any number of installs.
  *
- * Return: 0, or -ENOSYS (not offered by this kernel), -EXDEV.
+ * Return: 0, or -ENOSYS (before Linux 4.16).
  */
-int wxp_sync_cores(struct wxp *wxp);
+int wxp_sync_cores(struct wxp *wxp) WXP_MUST_CHECK;
 
 /**
- * wxp_free() - end a pool and give back its memory
+ * wxp_pool_of() - the pool that an address belongs to
  * @wxp: the context
- * @pool: the pool
+ * @addr: any address in a span or allocation, installed or not
  *
- * Ends what wxp_alloc(), wxp_place() and wxp_install() gave it. Its code must
- * not run any more and its data not be used. Other pools are not touched.
- * What a child made by fork() can still run stays until it is gone; pages that
- * only children run count as @pages_kept of &struct wxp_stats.
- *
- * Writable memory is kept for reuse, with its contents, up to 4 MiB (at most a
- * 16th of the window), and zeroed when it is handed out again: what must not
- * stay in memory is to be erased first.
- *
- * Return: 0, or -ENOENT (no such pool), -EBUSY (an install is under way in a
- * ring), -ENOMEM (portable), -EXDEV. On failure nothing has changed, and the
- * call can be repeated.
+ * Return: its number, or 0 if it belongs to none.
  */
-int wxp_free(struct wxp *wxp, uint32_t pool);
+uint32_t wxp_pool_of(struct wxp *wxp, const void *addr);
 
 /**
- * wxp_get_stats() - read the counters of a context
- * @wxp: the context
- * @stats: receives them; its @size must be set, and only so much is written
+ * struct wxp_stats - what is held, in bytes
+ * @size: sizeof(struct wxp_stats), set by the caller
+ * @pools: number of pools
+ * @code: of WXP_RX spans in full lines, and of allocations in full pages
+ * @constants: the same of WXP_R
+ * @variables: the same of WXP_RW
+ * @installed: of code and constants that are loaded or installed
+ * @open: of pages that wxp_alloc() and wxp_reserve() got, not protected yet
+ * @sealed: of those that are protected
+ * @retired: of freed pools that only children use (also of other pools than the one
+ *	asked for: 0 then)
+ * @free: of the window, code and constants and variables
+ * @largest: the largest request for code that finds a gap in the window now
+ * @tables: of the library's own memory for this, about
+ * @charged: what the device counts for the context (kernel)
+ * @huge: of code and constants that lie in huge pages (kernel)
  *
- * Return: 0, or -EINVAL (@size is that of no version), -EXDEV.
+ * From @free on of the whole context, 0 if a pool is asked for.
  */
-int wxp_get_stats(struct wxp *wxp, struct wxp_stats *stats);
+struct wxp_stats {
+	size_t size;
+	uint64_t pools;
+	uint64_t code, constants, variables;
+	uint64_t installed;
+	uint64_t open, sealed;
+	uint64_t retired;
+	uint64_t free, largest;
+	uint64_t tables;
+	uint64_t charged, huge;
+};
 
-/** wxp_get_window() - the address range that all memory of a context is in */
-void wxp_get_window(const struct wxp *wxp, void **base, size_t *size);
+/**
+ * wxp_get_stats() - count what is held
+ * @wxp: the context
+ * @pool: a pool, or 0 for the whole context
+ * @stats: receives the counts; only as much as its @size says is written
+ *
+ * Looks at all pools that are asked for.
+ *
+ * Return: 0, or -ENOENT (no such pool).
+ */
+int wxp_get_stats(struct wxp *wxp, uint32_t pool, struct wxp_stats *stats);
+
+/** wxp_get_backend() - the backend in use, never AUTO */
+enum wxp_backend wxp_get_backend(const struct wxp *wxp);
+
+/** wxp_backend_name() - "kernel", "portable", "fast" or "auto" */
+const char *wxp_backend_name(enum wxp_backend backend);
+
+/**
+ * wxp_get_fallback() - why AUTO did not take the kernel backend
+ * @wxp: the context
+ *
+ * Return: the error that wxp_open() would have returned, or 0.
+ */
+int wxp_get_fallback(const struct wxp *wxp);
+
+/** wxp_get_flags() - the options in effect: without what WXP_IF_POSSIBLE left out */
+unsigned int wxp_get_flags(const struct wxp *wxp);
+
+/** wxp_get_window() - the addresses that all memory of the process's context is in */
+void wxp_get_window(struct wxp *wxp, void **base, size_t *size);
+
+/**
+ * wxp_get_fd() - the descriptor of /dev/wxpool
+ * @wxp: the context
+ *
+ * For a ring, and to hand to another process, which can map what is protected. It stays
+ * the library's: do not close it, and do not allocate or free by it.
+ *
+ * Return: the descriptor, or -EOPNOTSUPP (not the kernel backend).
+ */
+int wxp_get_fd(struct wxp *wxp);
 
 /**
  * wxp_strerror() - an error of this library in words, with its remedy

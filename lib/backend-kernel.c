@@ -1,234 +1,284 @@
 // SPDX-License-Identifier: MIT
 /*
- * The kernel backend: /dev/wxpool. Offsets in the device are offsets in the
- * window, so that neighbouring views merge.
+ * The kernel backend: /dev/wxpool. Offsets in the device are offsets in the window.
+ *
+ * Every operation names the context by its id: so if the program closes the descriptor,
+ * and its number becomes another file's, nothing happens to that.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <linux/wxpool.h>
-
 #include "internal.h"
 
-#define DEVICE	"/dev/wxpool"
+#define DEVICE		"/dev/wxpool"
+#define FIRST_FD	3		/* 0 to 2 are the program's, open or not */
 
-static int device_call(struct wxp *w, unsigned long op, void *arg)
+static int device_call(const struct window *w, unsigned long op, void *arg)
 {
-	w->syscalls++;
 	return ioctl(w->fd, op, arg) ? -errno : 0;
 }
 
-static int map_pages(struct wxp *w, uint32_t page, uint32_t nr, int prot)
+static int kernel_info(struct window *w, struct wxpool_info *info)
 {
-	size_t offset = page * w->page_size;
-	void *p;
+	info->size = sizeof(*info);
+	info->context = w->id;
+	return device_call(w, WXPOOL_IOC_INFO, info);
+}
 
-	w->syscalls++;
-	p = mmap(w->base + offset, nr * w->page_size, prot, MAP_SHARED | MAP_FIXED, w->fd,
-		 (off_t)offset);
-	return p == MAP_FAILED ? -errno : 0;
+/* Is the descriptor still the context's? A policy can refuse to tell. */
+static int device_check(struct window *w)
+{
+	struct wxpool_info info = { .pool = 0 };
+	int err = kernel_info(w, &info);
+
+	return !err || err == -EACCES || err == -EPERM ? err : -EBADF;
+}
+
+static bool kernel_is_ours(struct window *w)
+{
+	return !device_check(w);
+}
+
+/* What another file says to our operations is no error of theirs. */
+static int device_error(struct window *w, int err)
+{
+	return device_check(w) == -EBADF ? -EBADF : err;
+}
+
+static int device_do(struct window *w, unsigned long op, void *arg)
+{
+	int err = device_call(w, op, arg);
+
+	return likely(!err) ? 0 : device_error(w, err);
 }
 
 static int device_open(void)
 {
-	int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	int fd = open(DEVICE, O_RDWR | O_CLOEXEC), low;
 
-	if (fd >= 0)
-		return fd;
 	/* The node may be there, made at boot, without the module. */
-	return errno == ENXIO || errno == ENODEV ? -ENOENT : -errno;
+	if (fd < 0)
+		return errno == ENXIO || errno == ENODEV ? -ENOENT : -errno;
+	if (fd >= FIRST_FD)
+		return fd;
+	low = fd;
+	fd = fcntl(low, F_DUPFD_CLOEXEC, FIRST_FD);
+	if (fd < 0)
+		fd = -errno;
+	close(low);
+	return fd;
 }
 
-/* Not for memory, so that it does not count as a call. */
-static bool kernel_info(const struct wxp *w, struct wxpool_info *info)
-{
-	info->size = sizeof(*info);
-	info->context = w->context;
-	return !ioctl(w->fd, WXPOOL_IOC_INFO, info);
-}
-
-static int check_version(struct wxp *w)
+static int check_version(struct window *w)
 {
 	struct wxpool_info info = { .pool = 0 };
+	int err = kernel_info(w, &info);
 
-	if (!kernel_info(w, &info))
+	if (err == -EACCES || err == -EPERM)
+		return -EACCES;
+	if (err || info.abi_version != WXPOOL_ABI_VERSION || info.page_size != w->page_size ||
+	    info.line_size != WXP_LINE || info.space < MAX_WINDOW)
 		return -EPROTO;
-	if (info.abi_version != WXPOOL_ABI_VERSION || info.page_size != w->page_size)
-		return -EPROTO;
-	w->context = info.context;
-	return info.space < w->size ? -EINVAL : 0;
+	w->id = info.context;
+	w->features = info.features;
+	return 0;
 }
 
-/* Executable views are refused where /dev is mounted noexec. */
-static int check_exec(struct wxp *w)
+/* A policy that refuses an operation does so before anybody looks at its arguments. */
+static int check_policy(struct window *w)
 {
-	int ret = map_pages(w, 0, 1, PROT_READ | PROT_EXEC);
-
-	if (ret == -EACCES)
-		ret = -EPERM;
-	return ret ? ret : window_map(w, 0, 1, PROT_NONE);
-}
-
-static int kernel_open(struct wxp *w)
-{
-	int ret = device_open();
-
-	if (ret < 0)
-		return ret;
-	w->fd = ret;
-	ret = check_version(w);
-	if (!ret)
-		ret = check_exec(w);
-	if (!ret)
-		ret = guard_open(w);
-	if (ret)
-		close(w->fd);
-	return ret;
-}
-
-/*
- * A child may keep the file open: what it does not use is freed here. But the
- * program may have closed the descriptor, and its number be another file's.
- */
-static void kernel_close(struct wxp *w, bool forked)
-{
-	struct wxpool_free arg = {
-		.size = sizeof(arg),
-		.flags = WXPOOL_FREE_ALL,
-		.context = w->context,
+	static const unsigned long ops[] = {
+		WXPOOL_IOC_INSTALL, WXPOOL_IOC_ALLOC, WXPOOL_IOC_PROTECT, WXPOOL_IOC_FREE,
 	};
-	struct wxpool_info info = { .pool = 0 };
+	struct wxpool_install arg = { .size = sizeof(arg) };
+	unsigned int i;
+	int err;
 
-	if (!kernel_info(w, &info))
-		return;
-	if (!forked)
-		device_call(w, WXPOOL_IOC_FREE, &arg);
-	close(w->fd);
+	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		err = device_call(w, ops[i], &arg);
+		if (err == -EACCES || err == -EPERM)
+			return -EACCES;
+	}
+	return 0;
 }
 
-/*
- * Maps first: what fails then has changed nothing, and views with a key have it
- * before there is anything that another thread could store to.
- */
-static int kernel_grant(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
+static int kernel_open(struct window *w)
 {
-	struct wxpool_alloc_range ranges[NR_PROTS];
+	int err;
+
+	w->fd = device_open();
+	if (w->fd < 0)
+		return w->fd;
+	err = check_version(w);
+	return err ? err : check_policy(w);
+}
+
+static int code_prot(const struct window *w)
+{
+	int prot = w->flags & WXP_EXEC_ONLY ? PROT_EXEC : PROT_READ | PROT_EXEC;
+
+	return w->flags & WXP_BTI ? prot | arch_prot_bti() : prot;
+}
+
+static int map_final(struct window *w, size_t offset, size_t size)
+{
+	return window_map(w, offset, size, is_code(w, offset) ? code_prot(w) : PROT_READ,
+			  MAP_SHARED, w->fd);
+}
+
+static int kernel_map(struct window *w)
+{
+	size_t code = (size_t)w->areas[CODE].end * WXP_LINE;
+	int err = map_final(w, 0, code);
+
+	return err ? err : map_final(w, code, window_sealable(w) - code);
+}
+
+static int kernel_open_write(struct window *w)
+{
+	int err = device_check(w);
+	void *p;
+
+	if (err)
+		return err;
+	p = mmap(w->write, window_sealable(w), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		 w->fd, 0);
+	return p == MAP_FAILED ? -ENOMEM : 0;
+}
+
+/* With one address: maps W views, or the final ones; undone if the last one fails. */
+static int map_open(struct window *w, const struct wxpool_protect_range *r, uint32_t nr, bool open)
+{
+	uint32_t i;
+	int err;
+
+	if (w->write != w->base)
+		return 0;
+	err = device_check(w);
+	if (err)
+		return err;
+	for (i = 0; i < nr && !err; i++)
+		err = open ? window_map(w, r[i].offset, r[i].length, PROT_READ | PROT_WRITE,
+					MAP_SHARED, w->fd) :
+			     map_final(w, r[i].offset, r[i].length);
+	if (err && i > 1)
+		map_open(w, r, i - 1, !open);
+	return err;
+}
+
+#define MAX_ALLOC	2
+
+/* Maps first, so that what fails then has changed nothing. */
+static int kernel_alloc(struct window *w, uint32_t pool, const struct wxpool_protect_range *r,
+			uint32_t nr)
+{
+	struct wxpool_alloc_range ranges[MAX_ALLOC];
 	struct wxpool_alloc arg = {
 		.size = sizeof(arg),
-		.pool = pool->id,
-		.context = w->context,
+		.pool = pool,
+		.context = w->id,
 		.ranges = (uintptr_t)ranges,
 		.nr_ranges = nr,
 	};
-	unsigned int i;
-	int ret = 0;
+	int err = map_open(w, r, nr, true);
+	uint32_t i;
 
-	for (i = 0; i < nr && !ret; i++) {
-		ranges[i].offset = runs[i]->page * w->page_size;
-		ranges[i].length = run_bytes(w, runs[i]);
-		ret = map_pages(w, runs[i]->page, runs[i]->nr, PROT_READ | PROT_WRITE);
-		if (!ret && w->key >= 0)
-			ret = guard_lock(w, runs[i]->page, runs[i]->nr);
-	}
-	if (!ret)
-		ret = device_call(w, WXPOOL_IOC_ALLOC, &arg);
-	for (i = 0; i < nr && ret; i++)
-		window_map(w, runs[i]->page, runs[i]->nr, PROT_NONE);
-	pool->on_device |= !ret;
-	return ret;
+	assert(nr <= MAX_ALLOC);
+	if (err)
+		return err;
+	for (i = 0; i < nr; i++)
+		ranges[i] = (struct wxpool_alloc_range){ r[i].offset, r[i].length };
+	err = device_do(w, WXPOOL_IOC_ALLOC, &arg);
+	if (err)
+		map_open(w, r, nr, false);
+	return err;
 }
 
-static int kernel_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot)
-{
-	int ret = map_pages(w, page, nr, prot == WXP_RX ? PROT_READ | PROT_EXEC : PROT_READ);
-
-	if (!ret)
-		ret = guard_fix(w, page, nr);
-	return ret == -EACCES ? -EPERM : ret;
-}
-
-static int kernel_seal(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
+static int kernel_protect(struct window *w, uint32_t pool, struct wxpool_protect_range *r,
+			  uint32_t nr)
 {
 	struct wxpool_protect arg = {
 		.size = sizeof(arg),
-		.pool = pool->id,
-		.context = w->context,
-		.ranges = (uintptr_t)w->protects,
+		.pool = pool,
+		.context = w->id,
+		.ranges = (uintptr_t)r,
+		.nr_ranges = nr,
 	};
-	unsigned int i;
-	int ret;
+	int err = map_open(w, r, nr, false);
 
-	for (i = 0; i < nr; i++)
-		if (runs[i]->state == RUN_OPEN)
-			w->protects[arg.nr_ranges++] = (struct wxpool_protect_range){
-				.offset = runs[i]->page * w->page_size,
-				.length = run_bytes(w, runs[i]),
-				.prot = device_prot(runs[i]->prot),
-			};
-	ret = arg.nr_ranges ? device_call(w, WXPOOL_IOC_PROTECT, &arg) : 0;
-	for (i = 0; i < nr && !ret; i++)
-		runs[i]->state = RUN_SEALED;
-	for (i = 0; i < nr && !ret; i++) {
-		ret = kernel_view(w, runs[i]->page, runs[i]->nr, runs[i]->prot);
-		if (!ret)
-			runs[i]->state = RUN_DONE;
-	}
-	return ret;
+	if (err)
+		return err;
+	err = device_do(w, WXPOOL_IOC_PROTECT, &arg);
+	if (err)
+		map_open(w, r, nr, true);
+	return err;
 }
 
-static int kernel_drop(struct wxp *w, struct pool *pool)
+void kernel_install_arg(const struct window *w, struct wxpool_install *arg, uint32_t pool,
+			const struct wxpool_install_range *ranges, uint32_t nr)
+{
+	*arg = (struct wxpool_install){
+		.size = sizeof(*arg),
+		.pool = pool,
+		.context = w->id,
+		.ranges = (uintptr_t)ranges,
+		.nr_ranges = nr,
+		.flags = w->flags & WXP_HUGE ? WXPOOL_INSTALL_BLOCKS : 0,
+	};
+}
+
+static int kernel_install(struct window *w, uint32_t pool, struct wxpool_install_range *ranges,
+			  uint32_t nr)
+{
+	struct wxpool_install arg;
+
+	kernel_install_arg(w, &arg, pool, ranges, nr);
+	return device_do(w, WXPOOL_IOC_INSTALL, &arg);
+}
+
+/* No pools: all */
+static int kernel_free(struct window *w, const uint32_t *pools, uint32_t nr, bool *kept)
 {
 	struct wxpool_free arg = {
 		.size = sizeof(arg),
-		.context = w->context,
-		.pools = (uintptr_t)&pool->id,
-		.nr_pools = 1,
+		.flags = nr ? 0 : WXPOOL_FREE_ALL,
+		.context = w->id,
+		.pools = (uintptr_t)pools,
+		.nr_pools = nr,
 	};
-	int ret = pool->on_device ? device_call(w, WXPOOL_IOC_FREE, &arg) : 0;
+	int err = device_do(w, WXPOOL_IOC_FREE, &arg);
 
-	if (!ret)
-		pool->kept = arg.pages_kept || arg.lines_kept;
-	return ret;
+	*kept = arg.pages_kept || arg.lines_kept;
+	return err;
 }
 
-static int kernel_freeze(struct wxp *w)
+/* With one address: what was open is a final view again. */
+static void kernel_clear(struct window *w, uint32_t line, uint32_t nr)
 {
-	struct wxpool_freeze arg = { .size = sizeof(arg), .context = w->context };
-
-	return device_call(w, WXPOOL_IOC_FREEZE, &arg);
+	map_final(w, (size_t)line * WXP_LINE, (size_t)nr * WXP_LINE);
 }
 
-static int kernel_install(struct wxp *w, struct pool *pool, struct wxpool_install_range *ranges,
-			  unsigned int nr)
+static int kernel_freeze(struct window *w)
 {
-	struct wxpool_install arg;
-	int ret;
+	struct wxpool_freeze arg = { .size = sizeof(arg), .context = w->id };
 
-	install_op(w, &arg, pool->id, ranges, nr);
-	ret = device_call(w, WXPOOL_IOC_INSTALL, &arg);
-	pool->on_device |= !ret;
-	return ret;
+	return device_do(w, WXPOOL_IOC_FREEZE, &arg);
 }
 
-static void kernel_unview(struct wxp *w, struct zone *zone)
-{
-	window_map(w, zone->page, zone->ready, PROT_NONE);
-}
-
-const struct wxp_ops wxp_kernel_ops = {
+const struct backend wxp_kernel = {
 	.name = "kernel",
-	.unused = PROT_NONE,
+	.flags = WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI,
 	.open = kernel_open,
-	.close = kernel_close,
-	.grant = kernel_grant,
-	.seal = kernel_seal,
-	.drop = kernel_drop,
-	.info = kernel_info,
-	.view = kernel_view,
-	.unview = kernel_unview,
+	.map = kernel_map,
+	.open_write = kernel_open_write,
+	.alloc = kernel_alloc,
+	.protect = kernel_protect,
 	.install = kernel_install,
+	.clear = kernel_clear,
+	.free = kernel_free,
 	.freeze = kernel_freeze,
+	.info = kernel_info,
+	.is_ours = kernel_is_ours,
 };

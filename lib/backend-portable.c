@@ -1,239 +1,217 @@
 // SPDX-License-Identifier: MIT
 /*
- * The portable backend: anonymous memory and mprotect(). Never writable and
- * executable at once, but nothing stops the process from undoing it.
+ * The portable backend: a memfd in the device's place. Its views are readable, and those
+ * of code executable; bytes get there by pwrite(), so that no mapping is ever writable
+ * and executable, and it works under MemoryDenyWriteExecute. What is written in place is
+ * private memory until it is protected. Nothing stops the process from undoing it all.
  *
- * What is packed lies in a memfd, at the offsets of the window: mapped there
- * for good, readable or executable, and written by pwrite(), or by a writable
- * mapping elsewhere for a moment. A child made by fork() shares it.
+ * A child made by fork() shares the file: so what it inherited is never used again.
  */
-#include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "internal.h"
-
-/* A security policy is better met here than at the first wxp_protect(). */
-static int portable_open(struct wxp *w)
-{
-	struct run run = { .page = 0, .nr = 1 };
-	int ret = window_protect(w, &run, PROT_READ | PROT_WRITE);
-
-	if (!ret) {
-		*(volatile char *)w->base = 0;
-		ret = window_protect(w, &run, PROT_READ | PROT_EXEC);
-	}
-	if (ret == -EACCES)
-		ret = -EPERM;
-	return ret ? ret : window_map(w, 0, 1, PROT_NONE);
-}
-
-static void portable_close(struct wxp *w, bool forked)
-{
-	(void)forked;
-	if (w->memfd >= 0)
-		close(w->memfd);
-}
-
-static void take_back(struct wxp *w, const struct run *run)
-{
-	/* At the limit of mappings it can still be emptied. */
-	if (window_map(w, run->page, run->nr, PROT_NONE))
-		madvise(page_addr(w, run->page), run_bytes(w, run), MADV_DONTNEED);
-}
-
-static int portable_grant(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
-{
-	unsigned int i;
-	int ret = 0;
-
-	(void)pool;
-	for (i = 0; i < nr && !ret; i++)
-		ret = window_protect(w, runs[i], PROT_READ | PROT_WRITE);
-	if (ret)
-		while (--i)
-			take_back(w, runs[i - 1]);
-	return ret;
-}
-
-static int portable_seal(struct wxp *w, struct pool *pool, struct run **runs, unsigned int nr)
-{
-	unsigned int i;
-	int ret;
-
-	(void)pool;
-	for (i = 0; i < nr; i++) {
-		ret = window_protect(w, runs[i],
-				     runs[i]->prot == WXP_RX ? PROT_READ | PROT_EXEC : PROT_READ);
-		if (ret)
-			return ret == -EACCES ? -EPERM : ret;
-		if (runs[i]->prot == WXP_RX)
-			sync_icache(page_addr(w, runs[i]->page), run_bytes(w, runs[i]));
-		runs[i]->state = RUN_DONE;
-	}
-	return 0;
-}
 
 #ifndef MFD_EXEC
 #define MFD_EXEC	0x10u
 #endif
 
-static int memfd_open(struct wxp *w)
-{
-	struct rlimit limit;
-	int fd;
+#define FIRST_FD	3
 
-	/* Where files may not grow so far, the attempt would be a signal. */
-	if (getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur < w->size)
-		return -ENOMEM;
-	w->syscalls += 2;
-	fd = memfd_create("libwxpool", MFD_CLOEXEC | MFD_EXEC);
-	if (fd < 0 && errno == EINVAL) {	/* before Linux 6.3 */
-		w->syscalls++;
+static bool portable_is_ours(struct window *w)
+{
+	struct stat st;
+
+	return !fstat(w->fd, &st) && st.st_ino == w->id && st.st_dev == w->file_dev;
+}
+
+static int portable_open(struct window *w)
+{
+	struct stat st;
+	int fd = memfd_create("libwxpool", MFD_CLOEXEC | MFD_EXEC);
+
+	if (fd < 0 && errno == EINVAL)		/* before Linux 6.3 */
 		fd = memfd_create("libwxpool", MFD_CLOEXEC);
-	}
 	if (fd < 0)
-		return errno == EACCES ? -EPERM : -ENOMEM;
-	if (ftruncate(fd, (off_t)w->size)) {
-		close(fd);
-		return -ENOMEM;
-	}
-	w->memfd = fd;
-	return 0;
-}
-
-/* Makes lines trap instructions, or zeros, through a mapping of their pages. */
-static int fill_lines(struct wxp *w, size_t offset, size_t size, enum wxp_prot prot)
-{
-	size_t start = offset & ~(w->page_size - 1);
-	size_t len = round_up(offset + size, w->page_size) - start;
-	char *p;
-
-	w->syscalls += 2;
-	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, w->memfd, (off_t)start);
-	if (p == MAP_FAILED)
-		return -ENOMEM;
-	if (prot == WXP_RX)
-		fill_traps(p + (offset - start), size);
-	else
-		memset(p + (offset - start), 0, size);
-	munmap(p, len);
-	return 0;
-}
-
-/* The same for lines that may hold code, at addresses where it ran. */
-static int empty_lines(struct wxp *w, size_t offset, size_t size, enum wxp_prot prot)
-{
-	int ret = fill_lines(w, offset, size, prot);
-
-	if (!ret && prot == WXP_RX)
-		sync_icache(w->base + offset, size);
-	return ret;
-}
-
-static int portable_view(struct wxp *w, uint32_t page, uint32_t nr, enum wxp_prot prot)
-{
-	size_t offset = page * w->page_size, size = nr * w->page_size;
-	int ret = w->memfd < 0 ? memfd_open(w) : 0;
-	void *p;
-
-	if (!ret && prot == WXP_RX)
-		ret = fill_lines(w, offset, size, prot);
-	if (ret)
-		return ret;
-	w->syscalls++;
-	p = mmap(w->base + offset, size, prot == WXP_RX ? PROT_READ | PROT_EXEC : PROT_READ,
-		 MAP_SHARED | MAP_FIXED, w->memfd, (off_t)offset);
-	if (p == MAP_FAILED)
 		return errno == EACCES ? -EPERM : -errno;
-	return 0;
-}
-
-static void portable_unview(struct wxp *w, struct zone *zone)
-{
-	window_map(w, zone->page, zone->ready, PROT_NONE);
-	w->syscalls++;
-	fallocate(w->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		  (off_t)(zone->page * w->page_size), (off_t)(zone->ready * w->page_size));
-}
-
-static int write_range(struct wxp *w, const struct wxpool_install_range *r)
-{
-	const char *src = (const char *)(uintptr_t)r->source;
-	size_t done = 0;
-	ssize_t ret;
-
-	while (done < r->length) {
-		w->syscalls++;
-		ret = pwrite(w->memfd, src + done, r->length - done, (off_t)(r->offset + done));
-		if (ret <= 0)
-			return ret < 0 ? -errno : -ENOMEM;
-		done += (size_t)ret;
+	w->fd = fd;
+	if (fd < FIRST_FD) {
+		w->fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD);
+		close(fd);
 	}
-	sync_icache(w->base + r->offset, r->length);
+	if (w->fd < 0 || fstat(w->fd, &st))
+		return -errno;
+	w->id = st.st_ino;
+	w->file_dev = st.st_dev;
 	return 0;
 }
 
-static int portable_install(struct wxp *w, struct pool *pool, struct wxpool_install_range *ranges,
-			    unsigned int nr)
+/*
+ * Views of the file. A core dump would read all of them, and so get memory for what is not
+ * there: hundreds of megabytes. It does not matter if that cannot be prevented.
+ */
+static int map_final(struct window *w, size_t offset, size_t size)
 {
-	unsigned int i;
-	int ret = 0;
+	int err = window_map(w, offset, size,
+			     is_code(w, offset) ? PROT_READ | PROT_EXEC : PROT_READ,
+			     MAP_SHARED, w->fd);
+
+	if (!err)
+		madvise(w->base + offset, size, MADV_DONTDUMP);
+	return err;
+}
+
+static int portable_map(struct window *w)
+{
+	size_t code = (size_t)w->areas[CODE].end * WXP_LINE, size = window_sealable(w);
+	struct rlimit limit;
+	int err;
+
+	/* A file that grows beyond the limit is a signal. */
+	if (getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur < size ||
+	    ftruncate(w->fd, (off_t)size))
+		return -ENOMEM;
+	err = map_final(w, 0, code);
+	return err ? err : map_final(w, code, size - code);
+}
+
+static int portable_open_write(struct window *w)
+{
+	return mprotect(w->write, window_sealable(w), PROT_READ | PROT_WRITE) ? -ENOMEM : 0;
+}
+
+static int put(struct window *w, size_t offset, const void *from, size_t size)
+{
+	const char *p = from;
+	ssize_t n;
+
+	for (; size; p += n, offset += (size_t)n, size -= (size_t)n) {
+		n = pwrite(w->fd, p, size, (off_t)offset);
+		if (n <= 0)
+			return n ? -errno : -ENOMEM;
+	}
+	return 0;
+}
+
+static int discard(struct window *w, size_t offset, size_t size)
+{
+	return fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			 (off_t)size);
+}
+
+/* With one address: private memory instead of the file, or the other way round */
+static int map_open(struct window *w, const struct wxpool_protect_range *r, bool open)
+{
+	if (open)
+		return window_map(w, r->offset, r->length, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	return map_final(w, r->offset, r->length);
+}
+
+static int portable_alloc(struct window *w, uint32_t pool, const struct wxpool_protect_range *r,
+			  uint32_t nr)
+{
+	uint32_t i;
+	int err = 0;
 
 	(void)pool;
-	for (i = 0; i < nr && !ret; i++)
-		ret = write_range(w, &ranges[i]);
-	if (!ret)
+	if (w->write != w->base)
 		return 0;
-	while (i--)
-		empty_lines(w, ranges[i].offset, round_up(ranges[i].length, WXP_LINE),
-			    ranges[i].prot == WXPOOL_PROT_X ? WXP_RX : WXP_R);
-	return ret;
+	for (i = 0; i < nr && !err; i++)
+		err = map_open(w, &r[i], true);
+	while (err && --i)
+		map_open(w, &r[i - 1], false);
+	return err;
 }
 
-static int drop_spans(struct wxp *w, const struct pool *pool)
+/* The same for all that is sealed, or for none: then private memory gets its bytes back. */
+static int map_sealed(struct window *w, const struct wxpool_protect_range *r, uint32_t nr)
 {
-	uint32_t line = pool->spans, rel, nr;
-	struct zone *zone;
-	int ret = 0;
+	uint32_t i;
+	int err = 0;
 
-	while (!ret && spans_next(w, &line, &zone, &rel, &nr))
-		if (zone->prot != WXP_RW && bits_any(zone->live, rel, nr))
-			ret = empty_lines(w, (size_t)(zone->start + rel) * WXP_LINE,
-					  (size_t)nr * WXP_LINE, zone->prot);
-	return ret;
+	if (w->write != w->base)
+		return 0;
+	for (i = 0; i < nr && !err; i++)
+		err = map_open(w, &r[i], false);
+	while (err && --i) {
+		if (!map_open(w, &r[i - 1], true) &&
+		    pread(w->fd, w->base + r[i - 1].offset, r[i - 1].length,
+			  (off_t)r[i - 1].offset) < 0)
+			return err;
+	}
+	return err;
 }
 
-static int portable_drop(struct wxp *w, struct pool *pool)
+static int portable_protect(struct window *w, uint32_t pool, struct wxpool_protect_range *r,
+			    uint32_t nr)
 {
-	static const enum wxp_prot prots[] = { WXP_R, WXP_RX };
-	int i, ret = drop_spans(w, pool);
-	struct run *run;
+	uint32_t i;
+	int err = 0;
 
-	if (ret)
-		return ret;
-	for (i = 0; pool->regions && i < 2; i++) {
-		for (run = pool->regions->bins[prots[i]].fresh; run; run = run->next)
-			take_back(w, run);
-		for (run = pool->regions->bins[prots[i]].done; run; run = run->next)
-			take_back(w, run);
+	(void)pool;
+	if (!portable_is_ours(w))
+		return -EBADF;
+	for (i = 0; i < nr && !err; i++)
+		err = put(w, r[i].offset, w->write + r[i].offset, r[i].length);
+	if (!err)
+		err = map_sealed(w, r, nr);
+	if (err) {
+		while (i--)
+			discard(w, r[i].offset, r[i].length);
+		return err;
+	}
+	for (i = 0; i < nr; i++) {
+		if (w->write != w->base)
+			window_discard(w->write + r[i].offset, r[i].length);
+		if (is_code(w, r[i].offset))
+			sync_icache(w->base + r[i].offset, r[i].length);
 	}
 	return 0;
 }
 
-const struct wxp_ops wxp_portable_ops = {
+static int portable_install(struct window *w, uint32_t pool, struct wxpool_install_range *ranges,
+			    uint32_t nr)
+{
+	(void)pool;
+	return portable_is_ours(w) ? backend_install(w, ranges, nr, put) : -EBADF;
+}
+
+static void portable_clear(struct window *w, uint32_t line, uint32_t nr)
+{
+	const struct wxpool_protect_range r = {
+		.offset = (size_t)line * WXP_LINE, .length = (size_t)nr * WXP_LINE,
+	};
+
+	if (kind_of(w, line) == PAGED && w->lines[line + 2].state != SPAN_SEALED) {
+		if (w->write == w->base)
+			map_open(w, &r, false);
+		else
+			window_discard(w->write + r.offset, r.length);
+	} else if (portable_is_ours(w)) {
+		backend_clear(w, line, nr, put, discard);
+	}
+}
+
+static int portable_free(struct window *w, const uint32_t *pools, uint32_t nr, bool *kept)
+{
+	(void)pools;
+	(void)kept;
+	return nr && !portable_is_ours(w) ? -EBADF : 0;
+}
+
+const struct backend wxp_portable = {
 	.name = "portable",
-	.unused = PROT_NONE,
 	.open = portable_open,
-	.close = portable_close,
-	.grant = portable_grant,
-	.seal = portable_seal,
-	.drop = portable_drop,
-	.view_step = 16,
-	.view = portable_view,
-	.unview = portable_unview,
+	.map = portable_map,
+	.open_write = portable_open_write,
+	.alloc = portable_alloc,
+	.protect = portable_protect,
 	.install = portable_install,
+	.clear = portable_clear,
+	.free = portable_free,
+	.is_ours = portable_is_ours,
 };

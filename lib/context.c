@@ -1,307 +1,344 @@
 // SPDX-License-Identifier: MIT
-/* Contexts: opening, closing, and who may use them. */
-#include <errno.h>
+/*
+ * Contexts: opening, closing, and what becomes of them at a fork.
+ *
+ * fork() takes all locks, so that the child's tables are whole. The child then has no
+ * window of its own: what it inherited can be run and be freed, and the first call that
+ * makes code opens one (context_enter_new()).
+ *
+ * A page that the kernel wipes in every child tells a process that was made in another way,
+ * in which locks may be held for ever, from one that fork() made, in which fork_child() has
+ * written a new generation there.
+ */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "internal.h"
+#include "pkey.h"
 
-#define DEFAULT_WINDOW	(1ul << 30)
-#define MAX_WINDOW	(2ul << 30)
-#define WINDOW_UNIT	(2ul << 20)
-#define HUGE_WINDOW	(16ul << 20)
-#define ZONE_MAX	(2ul << 20)
-#define ZONE_SHARE	16		/* without huge pages: part of the window */
+#define HARDENED	(WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI)
+#define ALL_FLAGS	(WXP_HUGE | WXP_ONE_ADDRESS | WXP_IF_POSSIBLE | HARDENED)
 
-static const struct wxp_ops *const backends[] = {
-	[WXP_BACKEND_KERNEL] = &wxp_kernel_ops,
-	[WXP_BACKEND_PORTABLE] = &wxp_portable_ops,
-	[WXP_BACKEND_FAST] = &wxp_fast_ops,
-};
+#define DEFAULT_SHARE	25
+#define MAX_SHARES	90		/* percent, of constants and variables */
 
-WXP_EXPORT const char *wxp_backend_name(enum wxp_backend backend)
+static pthread_mutex_t contexts_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct wxp *contexts;
+static volatile uint32_t *generation;
+static uint32_t last_generation = 1;
+
+static void fork_prepare(void)
 {
-	if (backend == WXP_BACKEND_AUTO)
-		return "auto";
-	if ((unsigned int)backend > WXP_BACKEND_FAST)
-		return "unknown";
-	return backends[backend]->name;
+	struct wxp *x;
+
+	pthread_mutex_lock(&contexts_lock);
+	for (x = contexts; x; x = x->next)
+		pthread_mutex_lock(&x->lock);
 }
 
-WXP_EXPORT enum wxp_backend wxp_get_backend(const struct wxp *w)
+static void fork_parent(void)
 {
-	return w->backend;
-}
+	struct wxp *x;
 
-WXP_EXPORT unsigned int wxp_get_flags(const struct wxp *w)
-{
-	return w->flags & ~WXP_IF_POSSIBLE;
-}
-
-WXP_EXPORT void wxp_get_window(const struct wxp *w, void **base, size_t *size)
-{
-	*base = w->base;
-	*size = w->size;
-}
-
-WXP_EXPORT int wxp_get_fd(const struct wxp *w)
-{
-	return w->fd < 0 ? -EOPNOTSUPP : w->fd;
-}
-
-/*
- * The page reads as zero in a child, which is thus known without a system
- * call in every operation.
- */
-static int alive_open(struct wxp *w)
-{
-	uint32_t *page = mmap(NULL, w->page_size, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int ret;
-
-	if (page == MAP_FAILED)
-		return -ENOMEM;
-	if (madvise(page, w->page_size, MADV_WIPEONFORK)) {
-		ret = errno == EINVAL ? -ENOSYS : -errno;
-		munmap(page, w->page_size);
-		return ret;
+	for (x = contexts; x; x = x->next) {
+		pools_forked(x->window);
+		pthread_mutex_unlock(&x->lock);
 	}
-	*page = 1;
-	w->alive = page;
+	pthread_mutex_unlock(&contexts_lock);
+}
+
+static void fork_child(void)
+{
+	struct wxp *x;
+
+	*generation = ++last_generation;
+	for (x = contexts; x; x = x->next) {
+		if (!x->window->inherited)
+			window_disown(x->window);
+		ops_forget(x);
+		pthread_mutex_unlock(&x->lock);
+	}
+	pthread_mutex_unlock(&contexts_lock);
+}
+
+/* Once in a process; with contexts_lock */
+static int generation_open(void)
+{
+	void *p;
+
+	if (generation)
+		return 0;
+	p = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	if (madvise(p, (size_t)sysconf(_SC_PAGESIZE), MADV_WIPEONFORK)) {
+		munmap(p, (size_t)sysconf(_SC_PAGESIZE));
+		return -ENOSYS;
+	}
+	if (pthread_atfork(fork_prepare, fork_parent, fork_child)) {
+		munmap(p, (size_t)sysconf(_SC_PAGESIZE));
+		return -ENOMEM;
+	}
+	*(uint32_t *)p = last_generation;
+	__atomic_store_n(&generation, p, __ATOMIC_RELEASE);
 	return 0;
 }
 
-static void alive_close(struct wxp *w)
+/* Takes the lock, but not in a process in which that may be held for ever. */
+int context_enter(struct wxp *x)
 {
-	munmap((void *)(uintptr_t)w->alive, w->page_size);
+	if (unlikely(!x))
+		return -EINVAL;
+	if (unlikely(!*generation))
+		return -EXDEV;
+	pthread_mutex_lock(&x->lock);
+	return 0;
 }
 
-static int read_options(const struct wxp_options *in, struct wxp_options *opts)
+/* The same for calls that make code, for which a child needs a window of its own */
+int context_enter_new(struct wxp *x)
 {
-	const unsigned char *bytes = (const unsigned char *)in;
-	size_t i;
+	int err = context_enter(x);
+	struct window *w;
 
-	if (in && in->size < sizeof(*opts))
-		return -EINVAL;
-	for (i = sizeof(*opts); in && i < in->size; i++)
-		if (bytes[i])
-			return -EINVAL;
-	if (in)
-		*opts = *in;
-	if (!opts->window)
-		opts->window = DEFAULT_WINDOW;
-	if (opts->window > MAX_WINDOW || opts->window % WINDOW_UNIT)
-		return -EINVAL;
-	if (opts->flags & ~(WXP_HUGE | GUARDS | WXP_IF_POSSIBLE))
-		return -EINVAL;
-	if (opts->flags & WXP_HUGE && opts->window < HUGE_WINDOW)
-		return -EINVAL;
-	return (unsigned int)opts->backend > WXP_BACKEND_FAST ? -EINVAL : 0;
+	if (unlikely(err))
+		return err;
+	if (likely(!x->frozen && !x->window->inherited))
+		return 0;
+	err = x->frozen ? -EROFS : window_open(x, &w);
+	if (err) {
+		context_leave(x);
+		return err;
+	}
+	w->older = x->window;
+	x->window = w;
+	return 0;
 }
+
+static const char *const names[] = {
+	[WXP_BACKEND_AUTO] = "auto",
+	[WXP_BACKEND_KERNEL] = "kernel",
+	[WXP_BACKEND_PORTABLE] = "portable",
+	[WXP_BACKEND_FAST] = "fast",
+};
 
 /* The environment must not weaken a set-uid program. */
 static int ask_environment(enum wxp_backend *backend)
 {
 	const char *name = secure_getenv("WXPOOL_BACKEND");
-	enum wxp_backend b;
+	unsigned int i;
 
-	if (*backend != WXP_BACKEND_AUTO || !name)
+	if (*backend != WXP_BACKEND_AUTO || !name || !*name)
 		return 0;
-	for (b = WXP_BACKEND_AUTO; b <= WXP_BACKEND_FAST; b++) {
-		if (!strcmp(name, wxp_backend_name(b))) {
-			*backend = b;
+	for (i = WXP_BACKEND_AUTO; i <= WXP_BACKEND_FAST; i++) {
+		if (!strcmp(name, names[i])) {
+			*backend = i;
 			return 0;
 		}
 	}
 	return -EINVAL;
 }
 
-static int open_with(struct wxp *w, enum wxp_backend backend)
+static bool is_window(size_t size)
 {
-	w->backend = backend;
-	w->ops = backends[backend];
-	w->fd = -1;
-	w->memfd = -1;
-	w->key = -1;
-	if (backend != WXP_BACKEND_KERNEL) {
-		if (guard_insists(w))
-			return -EOPNOTSUPP;
-		w->flags &= ~GUARDS;
-	}
-	return w->ops->open(w);
+	return !size || (size >= MIN_WINDOW && size <= MAX_WINDOW && !(size % BLOCK));
 }
 
-static int open_backend(struct wxp *w, enum wxp_backend backend)
+static int check_options(const struct wxp_options *o)
 {
-	int ret;
-
-	if (backend != WXP_BACKEND_AUTO)
-		return open_with(w, backend);
-	ret = open_with(w, WXP_BACKEND_KERNEL);
-	if (guard_insists(w))
-		return ret;
-	/* Only where there is no usable device, not where memory is short. */
-	if (ret == -ENOENT || ret == -EACCES || ret == -EPERM || ret == -EPROTO)
-		ret = open_with(w, WXP_BACKEND_PORTABLE);
-	return ret;
-}
-
-static int setup(struct wxp *w, const struct wxp_options *opts)
-{
-	int ret = alive_open(w);
-
-	if (ret)
-		return ret;
-	ret = cache_open(w);
-	if (ret)
-		goto out_alive;
-	ret = window_open(w);
-	if (ret)
-		goto out_cache;
-	ret = open_backend(w, opts->backend);
-	if (ret)
-		goto out_window;
-	w->syscalls = 0;
+	if (o->size != sizeof(*o) || (unsigned int)o->backend > WXP_BACKEND_FAST ||
+	    o->flags & ~ALL_FLAGS || !is_window(o->window))
+		return -EINVAL;
+	if (o->flags & WXP_ONE_ADDRESS && o->flags & (WXP_MSEAL | WXP_PKEY))
+		return -EINVAL;
+	if (o->r_share > MAX_SHARES || o->rw_share > MAX_SHARES ||
+	    (o->r_share ? o->r_share : DEFAULT_SHARE) +
+	    (o->rw_share ? o->rw_share : DEFAULT_SHARE) > MAX_SHARES)
+		return -EINVAL;
 	return 0;
-
-out_window:
-	window_close(w);
-out_cache:
-	cache_close(w);
-out_alive:
-	alive_close(w);
-	return ret;
 }
 
-static uint32_t zone_unit(const struct wxp *w)
+/* What must not be had by half */
+static bool insists(const struct wxp *x)
 {
-	size_t size = ZONE_MAX;
-
-	while (!(w->flags & WXP_HUGE) && size > w->size / ZONE_SHARE)
-		size /= 2;
-	return (uint32_t)(size / w->page_size);
+	return x->flags & HARDENED && !(x->flags & WXP_IF_POSSIBLE);
 }
 
-WXP_EXPORT int wxp_open(struct wxp **wxp, const struct wxp_options *in)
+static int open_auto(struct wxp *x)
 {
-	struct wxp_options opts = { .size = sizeof(opts) };
-	struct wxp *w;
-	int ret = wxp ? read_options(in, &opts) : -EINVAL;
+	int err;
 
-	if (!ret)
-		ret = ask_environment(&opts.backend);
-	if (ret)
-		return ret;
-	w = calloc(1, sizeof(*w));
-	if (!w)
+	x->backend = WXP_BACKEND_KERNEL;
+	err = window_open(x, &x->window);
+	/* Only if there is no device that can be used, not if memory is short */
+	if (insists(x) || (err != -ENOENT && err != -EACCES && err != -EPERM && err != -EPROTO))
+		return err;
+	x->fallback = err;
+	x->backend = WXP_BACKEND_PORTABLE;
+	return window_open(x, &x->window) ? err : 0;
+}
+
+static struct wxp *context_new(const struct wxp_options *o)
+{
+	struct wxp *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return NULL;
+	x->backend = o->backend;
+	x->flags = o->flags;
+	x->key = -1;
+	x->asked = o->window;
+	x->r_share = o->r_share ? o->r_share : DEFAULT_SHARE;
+	x->rw_share = o->rw_share ? o->rw_share : DEFAULT_SHARE;
+	pthread_mutex_init(&x->lock, NULL);
+	return x;
+}
+
+static void context_delete(struct wxp *x)
+{
+	if (x->key >= 0)
+		pkey_free(x->key);
+	pthread_mutex_destroy(&x->lock);
+	free(x);
+}
+
+/* Before any lock: was this process made in another way than by fork()? */
+static bool is_cloned(void)
+{
+	volatile uint32_t *g = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+
+	return g && !*g;
+}
+
+static int context_open(struct wxp *x)
+{
+	int err;
+
+	if (is_cloned())
+		return -EXDEV;
+	pthread_mutex_lock(&contexts_lock);
+	err = generation_open();
+	pthread_mutex_unlock(&contexts_lock);
+	if (!err)
+		err = x->backend == WXP_BACKEND_AUTO ? open_auto(x) : window_open(x, &x->window);
+	if (err)
+		return err;
+	pthread_mutex_lock(&contexts_lock);
+	x->next = contexts;
+	contexts = x;
+	pthread_mutex_unlock(&contexts_lock);
+	return 0;
+}
+
+WXP_EXPORT int wxp_open(struct wxp **out, const struct wxp_options *in)
+{
+	struct wxp_options o = { .size = sizeof(o) };
+	struct wxp *x;
+	int err;
+
+	if (in)
+		o = *in;
+	err = out ? check_options(&o) : -EINVAL;
+	if (!err)
+		err = ask_environment(&o.backend);
+	if (err)
+		return err;
+	x = context_new(&o);
+	if (!x)
 		return -ENOMEM;
-	w->size = opts.window;
-	w->page_size = (size_t)sysconf(_SC_PAGESIZE);
-	w->nr_pages = (uint32_t)(w->size / w->page_size);
-	w->flags = opts.flags;
-	w->zone_pages = zone_unit(w);
-	w->zone_shift = (unsigned int)__builtin_ctz(w->zone_pages * lines_per_page(w));
-	pthread_mutex_init(&w->lock, NULL);
-	ret = setup(w, &opts);
-	if (ret) {
-		pthread_mutex_destroy(&w->lock);
-		free(w);
-		return ret;
-	}
-	*wxp = w;
-	return 0;
+	err = context_open(x);
+	if (err)
+		context_delete(x);
+	else
+		*out = x;
+	return err;
 }
 
-static void unmap_runs(struct wxp *w, const struct run *run)
+static void context_unlink(struct wxp *x)
 {
-	for (; run; run = run->next)
-		munmap(page_addr(w, run->page), run_bytes(w, run));
+	struct wxp **link;
+
+	for (link = &contexts; *link != x;)
+		link = &(*link)->next;
+	*link = x->next;
 }
 
-static void unmap_zones(struct wxp *w, const struct zone *zone)
+WXP_EXPORT void wxp_close(struct wxp *x)
 {
-	for (; zone; zone = zone->next)
-		munmap(page_addr(w, zone->page), zone->ready * w->page_size);
-}
+	struct window *w;
 
-/*
- * With a device, a child's window has holes where the parent had open pages,
- * and anything may have been mapped there since: only what was inherited is
- * unmapped.
- */
-static void close_window_forked(struct wxp *w)
-{
-	struct pool *pool;
-	size_t i;
-
-	if (w->fd < 0) {
-		munmap(w->base, w->size);
+	if (!x)
 		return;
-	}
-	for (i = 0; i < w->nr_buckets; i++) {
-		for (pool = w->buckets[i]; pool; pool = pool->next) {
-			if (!pool->regions)
-				continue;
-			unmap_runs(w, pool->regions->bins[WXP_R].done);
-			unmap_runs(w, pool->regions->bins[WXP_RX].done);
-		}
-	}
-	unmap_zones(w, w->areas[WXP_R].zones);
-	unmap_zones(w, w->areas[WXP_RX].zones);
-	munmap(page_addr(w, w->rw_start), (w->nr_pages - w->rw_start) * w->page_size);
-}
-
-static void destroy(struct wxp *w)
-{
-	pools_destroy(w);
-	zones_destroy(w);
-	space_exit(&w->space);
-	cache_close(w);
-	guard_close(w);
-	alive_close(w);
-	free(w);
-}
-
-/*
- * Where another thread of the parent was inside a call at the fork, the lists
- * may be half-way through a change, and are left alone.
- */
-static void close_forked(struct wxp *w)
-{
-	w->ops->close(w, true);
-	ring_close(w, true);
-	if (pthread_mutex_trylock(&w->lock))
+	/* A process that fork() did not make may wait for a lock for ever. */
+	if (!*generation)
 		return;
-	close_window_forked(w);
-	destroy(w);
-}
-
-WXP_EXPORT void wxp_close(struct wxp *w)
-{
-	if (!w)
-		return;
-	if (!*w->alive) {
-		close_forked(w);
-		return;
+	pthread_mutex_lock(&contexts_lock);
+	context_unlink(x);
+	pthread_mutex_unlock(&contexts_lock);
+	ops_forget(x);
+	while ((w = x->window)) {
+		x->window = w->older;
+		window_close(w);
 	}
-	window_unmap(w);
-	w->ops->close(w, false);
-	ring_close(w, false);
-	pthread_mutex_destroy(&w->lock);
-	destroy(w);
+	context_delete(x);
 }
 
-WXP_EXPORT int wxp_freeze(struct wxp *w)
+WXP_EXPORT int wxp_freeze(struct wxp *x)
 {
-	int ret = wxp_enter(w);
+	int err = context_enter(x);
+	struct window *w;
 
-	if (ret)
-		return ret;
-	if (w->ops->freeze)
-		ret = w->ops->freeze(w);
-	w->frozen |= !ret;
-	wxp_leave(w);
-	return ret;
+	if (err)
+		return err;
+	w = x->window;
+	if (!w->inherited && w->backend->freeze)
+		err = w->backend->freeze(w);
+	x->frozen |= !err;
+	context_leave(x);
+	return err;
+}
+
+WXP_EXPORT enum wxp_backend wxp_get_backend(const struct wxp *x)
+{
+	return x->backend;
+}
+
+WXP_EXPORT const char *wxp_backend_name(enum wxp_backend backend)
+{
+	return (unsigned int)backend <= WXP_BACKEND_FAST ? names[backend] : "unknown";
+}
+
+WXP_EXPORT int wxp_get_fallback(const struct wxp *x)
+{
+	return x->fallback;
+}
+
+WXP_EXPORT unsigned int wxp_get_flags(const struct wxp *x)
+{
+	return x->flags;
+}
+
+WXP_EXPORT void wxp_get_window(struct wxp *x, void **base, size_t *size)
+{
+	*base = NULL;
+	*size = 0;
+	if (context_enter(x))
+		return;
+	*base = x->window->base;
+	*size = x->window->size;
+	context_leave(x);
+}
+
+WXP_EXPORT int wxp_get_fd(struct wxp *x)
+{
+	int err = context_enter(x);
+
+	if (err)
+		return err;
+	err = x->backend == WXP_BACKEND_KERNEL ? x->window->fd : -EOPNOTSUPP;
+	context_leave(x);
+	return err;
 }

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Errors in words. */
-#include <errno.h>
-#include <string.h>
-
+/* Errors in words, with their remedy. */
 #include "internal.h"
 
 static const struct {
@@ -11,47 +8,51 @@ static const struct {
 } errors[] = {
 	{ 0, "no error" },
 	{ EINVAL, "invalid argument: a pool is not 0, a size is not 0, an alignment is a power of two "
-		  "up to a page, a piece lies in an RX or R span of its pool from the start of a "
-		  "line of 64 bytes, a window is a multiple of 2 MiB up to 2 GiB, and "
-		  "WXPOOL_BACKEND is kernel, portable, fast or auto" },
-	{ ENOENT, "no such pool; or, when opening, no /dev/wxpool: the module wxpool is not loaded: "
-		  "run 'modprobe wxpool'" },
-	{ EACCES, "no permission on /dev/wxpool: ask the administrator for read and write access "
-		  "to it; or a security policy forbids its operations" },
-	{ EPERM, "executable memory is refused: /dev is mounted noexec (remount it with exec), or a "
-		 "security policy (SELinux, systemd's MemoryDenyWriteExecute, a device cgroup) is in "
-		 "the way" },
+		  "up to 2 MiB, a piece lies in an RX or R span of its pool, a window is a multiple "
+		  "of 2 MiB from 6 MiB to 2 GiB, WXP_ONE_ADDRESS goes with neither WXP_MSEAL nor "
+		  "WXP_PKEY, and WXPOOL_BACKEND is kernel, portable, fast or auto" },
+	{ ENOENT, "no such pool; or, when opening, no /dev/wxpool: the module is not loaded (run "
+		  "'modprobe wxpool'), or the device is not in this container or service (systemd: "
+		  "PrivateDevices=no, or DeviceAllow=/dev/wxpool rw and BindPaths=/dev/wxpool)" },
+	{ EACCES, "no permission on /dev/wxpool: ask for read and write access to it (group wxpool; "
+		  "in a container, a device rule 'rw'), or have the security policy allow its "
+		  "operations (SELinux: ioctl; AppArmor: 'rw' and 'm' on the node; Landlock: "
+		  "ioctl_dev; seccomp: ioctl). A child that gave up its rights opens before" },
+	{ EPERM, "executable memory is refused: /dev is mounted noexec (in a container, mount it with "
+		 "exec), or a security policy is in the way (AppArmor: 'm' on /dev/wxpool; SELinux: "
+		 "map and execute; a device cgroup; vm.memfd_noexec for the portable backend)" },
 	{ EPROTO, "the loaded module wxpool speaks another version: install the module and the library "
 		  "of one release" },
-	{ ENOMEM, "out of memory: the system, the memory cgroup, a resource limit, vm.max_map_count, "
-		  "or the context's window is exhausted: free pools or open a larger window" },
-	{ ENOSPC, "limit reached: see max_bytes_per_context and max_bytes_per_user of the module "
-		  "wxpool" },
-	{ EBUSY, "a page is in use by I/O, or an install is under way in a ring: try again when "
-		 "that is done" },
-	{ EEXIST, "installed already: each line of a span is installed once; or its page holds "
-		  "nothing but freed code that a forked child still shows: try again when it is "
-		  "gone" },
-	{ EFAULT, "a source of the install is not readable memory" },
+	{ ENOMEM, "out of memory: free pools, or open a larger window; or a limit is reached: of the "
+		  "memory cgroup, RLIMIT_AS ('ulimit -v'), RLIMIT_MEMLOCK ('ulimit -l', after "
+		  "mlockall()), RLIMIT_FSIZE ('ulimit -f', portable), vm.max_map_count, "
+		  "vm.overcommit_memory" },
+	{ ENOSPC, "limit of /dev/wxpool reached: see max_bytes_per_context and max_bytes_per_user of "
+		  "the module wxpool" },
+	{ EBUSY, "in use: another call on the pool is under way, or an install in a ring is not "
+		 "completed, or a page is in use by I/O: try again when that is done" },
+	{ EEXIST, "installed already: each line of 64 bytes of a span is installed once, and pieces "
+		  "that meet in a line are in one call, in the order of their addresses" },
+	{ E2BIG, "too much for one call: at most 512 pieces and 16 MiB are installed at once, and "
+		 "1,024 pieces of memory protected: install in several calls, or reserve before "
+		 "allocating" },
+	{ EFAULT, "a source cannot be read" },
 	{ EHWPOISON, "a page has a memory error, as the hardware reported: free the pool and make "
 		     "it again" },
-	{ EBADF, "the program has closed the context's descriptor of /dev/wxpool: close the context "
-		 "and open a new one" },
-	{ ESTALE, "the program has closed the context's descriptor of /dev/wxpool, and its number is "
-		  "another context's by now: close the context and open a new one" },
-	{ ENOTTY, "the program has closed the context's descriptor of /dev/wxpool, and its number is "
-		  "another file's by now: close the context and open a new one" },
+	{ EBADF, "the program has closed the context's descriptor, or made its number another "
+		 "file's: close the context and open a new one" },
 	{ EROFS, "the context is frozen: no more code from now on, but what is there runs and can be "
 		 "freed" },
-	{ EOPNOTSUPP, "only the kernel backend has a device, WXP_MSEAL and WXP_PKEY: run "
-		      "'modprobe wxpool'" },
-	{ EXDEV, "the context belongs to the parent process: open a new one after fork()" },
+	{ EOPNOTSUPP, "an option cannot be had: WXP_MSEAL takes Linux 6.10, WXP_PKEY and WXP_EXEC_ONLY "
+		      "a processor with protection keys ('ospke' in /proc/cpuinfo) or, the "
+		      "latter, arm64 with EPAN, WXP_BTI arm64 with BTI, and all of them and rings "
+		      "the kernel backend ('modprobe wxpool'); add WXP_IF_POSSIBLE to do without" },
+	{ EXDEV, "this process was made by a raw clone(), not by fork(): a context cannot be used in "
+		 "it" },
 	{ EMFILE, "too many open files in this process: see 'ulimit -n'" },
 	{ ENFILE, "too many open files in the system: see fs.file-max" },
-	{ ENOSYS, "the system does not offer this: Linux 4.14 or newer is needed, 4.16 for "
-		  "wxp_sync_cores(), 6.10 for WXP_MSEAL, and for WXP_PKEY a processor with "
-		  "protection keys ('ospke' in /proc/cpuinfo) of which one is left; add "
-		  "WXP_IF_POSSIBLE to do without" },
+	{ ENOSYS, "the system does not offer this: Linux 4.14 or newer is needed, and 4.16 for "
+		  "wxp_sync_cores()" },
 };
 
 WXP_EXPORT const char *wxp_strerror(int err)

@@ -1,323 +1,276 @@
 // SPDX-License-Identifier: MIT
-/* Installing: bytes go to spans, each line once. */
-#include <errno.h>
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+/*
+ * Addresses first: places for a module, which are installed once it is relocated.
+ *
+ * Lines are claimed (BIT_FILLED) under the lock before the system call that fills them,
+ * and given up again if it fails.
+ */
+#include <stdlib.h>
 
 #include "internal.h"
 
-_Static_assert(MAX_BATCH <= WXPOOL_MAX_RANGES, "a batch is one call");
+#define FEW	16		/* pieces, for which no memory is needed */
 
-/* How far through the pieces a call has come. */
-struct cursor {
-	size_t i, done;
-};
-
-/* Where the span begins that @rel, a line that is held, is part of. */
-static uint32_t span_first(const struct zone *zone, uint32_t rel)
+static int check_requests(const struct wxp_request *reqs, size_t nr)
 {
-	uint32_t i = rel / 64;
-	uint64_t word = zone->first[i] & ~0ull >> (63 - rel % 64);
+	size_t align, i;
 
-	while (!word)
-		word = zone->first[--i];
-	return i * 64 + 63 - (uint32_t)__builtin_clzll(word);
-}
-
-/* Whether all the lines are of one span, which is the pool's. */
-static bool is_of_pool(const struct zone *zone, uint32_t rel, uint32_t nr, uint32_t id)
-{
-	return bits_all(zone->held, rel, nr) && !bits_any(zone->first, rel + 1, nr - 1) &&
-	       zone->info[span_first(zone, rel)].owner == id;
-}
-
-/* The same for a span's first lines, within one word: that is the common case. */
-static inline bool is_begin_of_pool(const struct zone *zone, uint32_t rel, uint64_t mask,
-				    uint32_t id)
-{
-	return (zone->held[rel / 64] & mask) == mask &&
-	       (zone->first[rel / 64] & mask) == 1ull << rel % 64 && zone->info[rel].owner == id;
-}
-
-static inline int mark_lines(struct zone *zone, uint32_t rel, uint32_t nr, uint32_t id)
-{
-	uint64_t mask = in_one_word(rel, nr) ? bits_mask(rel, nr) : 0;
-
-	if (mask && is_begin_of_pool(zone, rel, mask, id)) {
-		if (zone->live[rel / 64] & mask)
-			return -EEXIST;
-		zone->live[rel / 64] |= mask;
-		return 0;
+	for (i = 0; i < nr; i++) {
+		align = reqs[i].align;
+		if (unlikely(check_request(reqs[i].size, &align, reqs[i].prot, 1)))
+			return -EINVAL;
 	}
-	if (!is_of_pool(zone, rel, nr, id))
-		return -EINVAL;
-	if (bits_any(zone->live, rel, nr))
-		return -EEXIST;
-	bits_set(zone->live, rel, nr);
 	return 0;
 }
 
-/*
- * Counts a piece as installed, if it is within a span of the pool, and fills
- * in its range, if there is one.
- */
-static inline int mark_piece(const struct wxp *w, const struct pool *pool,
-			     const struct wxp_piece *piece, struct wxpool_install_range *range)
+static int place_all(struct window *w, uint32_t pool, const struct wxp_request *reqs, size_t nr,
+		     struct wxp_span *spans)
 {
-	size_t offset = (uintptr_t)piece->addr - (uintptr_t)w->base;
-	uint32_t line = (uint32_t)(offset / WXP_LINE), nr = lines_for(piece->size);
-	struct zone *zone;
-	int ret;
-
-	if (offset >= w->size || offset % WXP_LINE || piece->size - 1 >= w->size - offset)
-		return -EINVAL;
-	zone = zone_at(w, line);
-	if (!zone || zone->prot == WXP_RW || nr > zone->nr_lines - (line - zone->start))
-		return -EINVAL;
-	ret = mark_lines(zone, line - zone->start, nr, pool->id);
-	if (ret)
-		return ret;
-	if (range)
-		*range = (struct wxpool_install_range){
-			.offset = offset,
-			.length = piece->size,
-			.source = (uintptr_t)piece->src,
-			.prot = device_prot(zone->prot),
-		};
-	return 0;
-}
-
-static void lines_unmark(struct wxp *w, struct pool *pool, size_t offset, size_t bytes)
-{
-	uint32_t line = (uint32_t)(offset / WXP_LINE), nr = lines_for(bytes);
-	struct zone *zone = zone_at(w, line);
-
-	bits_clear(zone->live, line - zone->start, nr);
-	pool->placed.live -= nr;
-	w->placed.live -= nr;
-}
-
-static void unmark_pieces(struct wxp *w, struct pool *pool, const struct wxp_piece *pieces,
-			  struct cursor c, size_t nr)
-{
-	for (; c.i < nr; c.i++, c.done = 0)
-		lines_unmark(w, pool, (size_t)((char *)pieces[c.i].addr - w->base) + c.done,
-			     pieces[c.i].size - c.done);
-}
-
-/* @ranges: room for the first MAX_BATCH */
-static int mark_pieces(struct wxp *w, struct pool *pool, const struct wxp_piece *pieces, size_t nr,
-		       struct wxpool_install_range *ranges)
-{
-	uint32_t lines = 0;
-	int ret = 0;
+	uint32_t before = pool_at(w, pool)->spans, line;
 	size_t i;
 
 	for (i = 0; i < nr; i++) {
-		ret = mark_piece(w, pool, &pieces[i], i < MAX_BATCH ? &ranges[i] : NULL);
-		if (ret)
-			break;
-		lines += lines_for(pieces[i].size);
+		line = span_place(w, pool, area_for(reqs[i].prot), reqs[i].size, reqs[i].align);
+		if (unlikely(line == NONE)) {
+			spans_drop_to(w, pool, before);
+			return -ENOMEM;
+		}
+		spans[i] = (struct wxp_span){ line_addr(w, line), reqs[i].size };
 	}
-	pool->placed.live += lines;
-	w->placed.live += lines;
-	if (ret)
-		unmark_pieces(w, pool, pieces, (struct cursor){ 0 }, i);
-	return ret;
-}
-
-/* Lists as much as one call takes, from @c on. */
-static unsigned int next_ranges(const struct wxp *w, const struct wxp_piece *pieces, size_t nr,
-				struct cursor *c, struct wxpool_install_range *ranges)
-{
-	size_t room = WXPOOL_MAX_INSTALL, offset, len;
-	const struct wxp_piece *p;
-	unsigned int n = 0;
-
-	while (c->i < nr && n < MAX_BATCH && room) {
-		p = &pieces[c->i];
-		offset = (size_t)((char *)p->addr - w->base) + c->done;
-		len = min_size(p->size - c->done, room);
-		ranges[n++] = (struct wxpool_install_range){
-			.offset = offset,
-			.length = len,
-			.source = (uintptr_t)p->src + c->done,
-			.prot = device_prot(zone_at(w, (uint32_t)(offset / WXP_LINE))->prot),
-		};
-		room -= round_up(len, WXP_LINE);
-		c->done += len;
-		if (c->done == p->size)
-			*c = (struct cursor){ c->i + 1, 0 };
-	}
-	return n;
-}
-
-void install_op(const struct wxp *w, struct wxpool_install *op, uint32_t id,
-		const struct wxpool_install_range *ranges, unsigned int nr)
-{
-	*op = (struct wxpool_install){
-		.size = sizeof(*op),
-		.pool = id,
-		.context = w->context,
-		.ranges = (uintptr_t)ranges,
-		.nr_ranges = nr,
-		.flags = w->flags & WXP_HUGE ? WXPOOL_INSTALL_BLOCKS : 0,
-	};
-}
-
-/* More than one call takes. */
-static int install_parts(struct wxp *w, struct pool *pool, const struct wxp_piece *pieces,
-			 size_t nr)
-{
-	struct cursor c = { 0 }, before;
-	unsigned int n;
-	int ret = 0;
-
-	while (!ret && c.i < nr) {
-		before = c;
-		n = next_ranges(w, pieces, nr, &c, w->ranges);
-		ret = w->ops->install(w, pool, w->ranges, n);
-	}
-	if (ret)
-		unmark_pieces(w, pool, pieces, before, nr);
-	return ret;
-}
-
-/* Whether one call can take it all. */
-bool install_fits(const struct wxp_piece *pieces, size_t nr)
-{
-	size_t room = WXPOOL_MAX_INSTALL, i;
-
-	if (nr > MAX_BATCH)
-		return false;
-	for (i = 0; i < nr; i++) {
-		if (pieces[i].size > room)
-			return false;
-		room -= round_up(pieces[i].size, WXP_LINE);
-	}
-	return true;
-}
-
-int install_locked(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, size_t nr)
-{
-	struct pool *pool = pool_find(w, id);
-	int ret;
-
-	if (!pieces || !nr)
-		return -EINVAL;
-	ret = pool ? mark_pieces(w, pool, pieces, nr, w->ranges) : -ENOENT;
-	if (ret)
-		return ret;
-	if (!install_fits(pieces, nr))
-		return install_parts(w, pool, pieces, nr);
-	ret = w->ops->install(w, pool, w->ranges, (unsigned int)nr);
-	if (ret)
-		unmark_pieces(w, pool, pieces, (struct cursor){ 0 }, nr);
-	return ret;
-}
-
-WXP_EXPORT int wxp_install(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, size_t nr)
-{
-	int ret = wxp_enter_change(w);
-
-	if (ret)
-		return ret;
-	ret = install_locked(w, id, pieces, nr);
-	wxp_leave(w);
-	return ret;
-}
-
-/* Counts as installed from here on, until install_done() says otherwise. */
-int install_prepare(struct wxp *w, uint32_t id, const struct wxp_piece *pieces, size_t nr,
-		    struct wxpool_install *op, struct wxpool_install_range *ranges)
-{
-	struct pool *pool = pool_find(w, id);
-	int ret = pool ? mark_pieces(w, pool, pieces, nr, ranges) : -ENOENT;
-
-	if (ret)
-		return ret;
-	pool->in_flight++;
-	install_op(w, op, id, ranges, (unsigned int)nr);
 	return 0;
 }
 
-int install_done(struct wxp *w, const struct wxpool_install *op, int result)
+WXP_EXPORT int wxp_place(struct wxp *x, uint32_t id, const struct wxp_request *reqs, size_t nr,
+			 struct wxp_span *spans)
 {
-	const struct wxpool_install_range *ranges = (void *)(uintptr_t)op->ranges;
-	struct pool *pool = pool_find(w, op->pool);
-	uint32_t i;
+	uint32_t pool;
+	int err;
 
-	if (!pool || !pool->in_flight)
+	if (unlikely(!id || !reqs || !nr || !spans || check_requests(reqs, nr)))
 		return -EINVAL;
-	pool->in_flight--;
-	if (!result)
-		pool->on_device = true;
-	for (i = 0; i < op->nr_ranges && result; i++)
-		lines_unmark(w, pool, ranges[i].offset, ranges[i].length);
-	return result;
+	err = context_enter_new(x);
+	if (unlikely(err))
+		return err;
+	err = pool_get(x->window, id, &pool);
+	if (likely(!err)) {
+		err = place_all(x->window, pool, reqs, nr, spans);
+		if (unlikely(err))
+			pool_put(x->window, pool);
+	}
+	context_leave(x);
+	return err;
 }
 
-WXP_EXPORT int wxp_install_prepare(struct wxp *w, uint32_t id, const struct wxp_piece *pieces,
-				   size_t nr, struct wxpool_install *op,
-				   struct wxpool_install_range *ranges)
+static int shrink(struct window *w, struct wxp_span *span, size_t size)
 {
-	int ret = wxp_enter_change(w);
+	size_t offset = window_offset(w, span->addr);
+	uint32_t line = (uint32_t)(offset / WXP_LINE), keep = lines_for(size), nr, state;
 
-	if (ret)
-		return ret;
-	if (w->fd < 0)
-		ret = -EOPNOTSUPP;
-	else if (!pieces || !nr || !op || !ranges || !install_fits(pieces, nr))
-		ret = -EINVAL;
-	else
-		ret = install_prepare(w, id, pieces, nr, op, ranges);
-	wxp_leave(w);
-	return ret;
+	if (offset >= w->size || offset % WXP_LINE || kind_of(w, line) != PACKED ||
+	    span_of(w, line) != line || w->inherited)
+		return -EINVAL;
+	nr = line_length(w, line);
+	if (lines_for(span->size) != nr)
+		return -EINVAL;
+	state = pool_state(pool_at(w, w->lines[line].pool));
+	if (state & (POOL_DYING | POOL_RETIRED))
+		return state & POOL_DYING ? -EBUSY : -EINVAL;
+	if (line < w->areas[CONSTANTS].end &&
+	    bits_any(w->bits, BIT_FILLED, line + keep, nr - keep))
+		return -EEXIST;
+	if (keep < nr) {
+		if (keep > 1)
+			w->lines[line + 1].length = keep;
+		lines_give(w, line + keep, nr - keep);
+	}
+	span->size = size;
+	return 0;
+}
+
+WXP_EXPORT int wxp_shrink(struct wxp *x, struct wxp_span *span, size_t size)
+{
+	int err;
+
+	if (!span || !size || size > span->size)
+		return -EINVAL;
+	err = context_enter(x);
+	if (err)
+		return err;
+	err = shrink(x->window, span, size);
+	context_leave(x);
+	return err;
+}
+
+/* Is the piece within a span of the pool that can be installed? */
+static bool is_of_pool(const struct window *w, uint32_t pool, size_t offset, size_t size)
+{
+	uint32_t line = (uint32_t)(offset / WXP_LINE), first = line;
+
+	if (unlikely(offset >= window_sealable(w) || kind_of(w, line) != PACKED))
+		return false;
+	if (unlikely(!bit_test(w->bits, BIT_BEGIN, line) || bit_test(w->bits, BIT_FREE, line)))
+		first = span_of(w, line);
+	return first != NONE && w->lines[first].pool == pool && size &&
+	       size <= (size_t)(first + line_length(w, first)) * WXP_LINE - offset;
 }
 
 /*
- * A system call returns with all processor state fresh; a completion may be read
- * from memory without one, and then on arm64 the thread has to see to it.
+ * struct gather - pieces on their way to ranges of the device
+ * @end: of the last piece. In the middle of a line, another piece may go on there
  */
-static void sync_this_thread(void)
+struct gather {
+	struct window *w;
+	struct wxpool_install_range *at;
+	size_t end;
+};
+
+static void gather_range(struct gather *g, size_t offset, const void *src, size_t size, bool cont)
 {
-#ifdef __aarch64__
-	__asm__ volatile("isb" : : : "memory");
-#endif
+	enum area_kind area = is_code(g->w, offset) ? CODE : CONSTANTS;
+
+	*g->at++ = (struct wxpool_install_range){
+		.offset = cont ? 0 : offset,
+		.length = size,
+		.source = (uintptr_t)src,
+		.prot = cont ? 0 : device_prot(g->w, area),
+		.flags = cont ? WXPOOL_RANGE_CONT : 0,
+	};
 }
 
-WXP_EXPORT int wxp_install_done(struct wxp *w, const struct wxpool_install *op, int result)
+/*
+ * Adds a piece, which claims its lines: all but the first if the last piece ended there.
+ * What is before it in that line is filled.
+ */
+static int gather_piece(struct gather *g, const struct wxp_piece *piece, size_t offset)
 {
-	int ret = wxp_enter(w);
+	size_t start = offset & ~(size_t)(WXP_LINE - 1), from = start;
+	uint32_t line = (uint32_t)(start / WXP_LINE);
+	uint32_t nr = lines_for(offset - start + piece->size);
+	bool cont = g->end > start && g->end < start + WXP_LINE;
 
-	if (ret)
-		return ret;
-	ret = op && result <= 0 ? install_done(w, op, result) : -EINVAL;
-	wxp_leave(w);
-	sync_this_thread();
-	return ret;
-}
-
-static int membarrier(struct wxp *w, int cmd)
-{
-	w->syscalls++;
-	return syscall(SYS_membarrier, cmd, 0, 0) < 0 ? -errno : 0;
-}
-
-WXP_EXPORT int wxp_sync_cores(struct wxp *w)
-{
-	int ret = wxp_enter(w);
-
-	if (ret)
-		return ret;
-	ret = membarrier(w, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
-	if (ret == -EPERM) {
-		/* The first call of this process. */
-		ret = membarrier(w, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE);
-		if (!ret)
-			ret = membarrier(w, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
+	if (cont) {
+		if (offset < g->end)
+			return -EEXIST;
+		from = g->end;
+		line++;
+		nr--;
 	}
-	wxp_leave(w);
-	return ret == -EINVAL ? -ENOSYS : ret;
+	if (unlikely(bits_any(g->w->bits, BIT_FILLED, line, nr)))
+		return -EEXIST;
+	bits_set(g->w->bits, BIT_FILLED, line, nr);
+	if (offset > from) {
+		gather_range(g, from, backend_filler(g->w, from), offset - from, cont);
+		cont = true;
+	}
+	gather_range(g, offset, piece->src, piece->size, cont);
+	g->end = offset + piece->size;
+	return 0;
+}
+
+/* Gives up the lines of pieces that were claimed. */
+static void install_unclaim(struct window *w, const struct wxp_piece *pieces, size_t nr)
+{
+	size_t offset, i;
+	uint32_t line;
+
+	for (i = 0; i < nr; i++) {
+		offset = window_offset(w, pieces[i].addr);
+		line = (uint32_t)(offset / WXP_LINE);
+		bits_clear(w->bits, BIT_FILLED, line,
+			   lines_for(offset % WXP_LINE + pieces[i].size));
+	}
+}
+
+/*
+ * Claims the lines of all pieces and makes ranges of them, of which there is room for two
+ * each.
+ */
+static int install_claim(struct window *w, uint32_t pool, const struct wxp_piece *pieces,
+			 size_t nr, struct wxpool_install_range *ranges, uint32_t *nr_ranges)
+{
+	struct gather g = { .w = w, .at = ranges };
+	size_t offset, lines = 0, i;
+	int err = 0;
+
+	for (i = 0; i < nr; i++) {
+		offset = window_offset(w, pieces[i].addr);
+		if (unlikely(!is_of_pool(w, pool, offset, pieces[i].size)))
+			err = -EINVAL;
+		else
+			err = gather_piece(&g, &pieces[i], offset);
+		if (unlikely(err))
+			break;
+		lines += lines_for(offset % WXP_LINE + pieces[i].size);
+	}
+	if (!err && unlikely(lines > WXP_MAX_INSTALL / WXP_LINE))
+		err = -E2BIG;
+	if (unlikely(err))
+		install_unclaim(w, pieces, i);
+	*nr_ranges = (uint32_t)(g.at - ranges);
+	return err;
+}
+
+/* Claims the lines of pieces, and holds the pool, which must be of the newest window. */
+int install_begin(struct wxp *x, uint32_t id, const struct wxp_piece *pieces, size_t nr,
+		  struct wxpool_install_range *ranges, uint32_t *nr_ranges, uint32_t *pool)
+{
+	int err = context_enter_new(x);
+	struct window *w;
+
+	if (unlikely(err))
+		return err;
+	w = x->window;
+	*pool = pool_find(w, id);
+	if (unlikely(!*pool))
+		err = -ENOENT;
+	else if (unlikely(pool_state(pool_at(w, *pool)) & POOL_DYING))
+		err = -EBUSY;
+	else
+		err = install_claim(w, *pool, pieces, nr, ranges, nr_ranges);
+	if (likely(!err))
+		pool_hold(pool_at(w, *pool));
+	context_leave(x);
+	return err;
+}
+
+/* It is done, or failed. */
+void install_end(struct wxp *x, struct window *w, uint32_t pool, const struct wxp_piece *pieces,
+		 size_t nr, int err)
+{
+	if (unlikely(err)) {
+		pthread_mutex_lock(&x->lock);
+		install_unclaim(w, pieces, nr);
+		context_leave(x);
+	}
+	pool_release(pool_at(w, pool), !err);
+}
+
+int install_check(const struct wxp_piece *pieces, size_t nr, uint32_t pool)
+{
+	if (unlikely(!pool || !pieces || !nr))
+		return -EINVAL;
+	return unlikely(nr > WXP_MAX_PIECES) ? -E2BIG : 0;
+}
+
+WXP_EXPORT int wxp_install(struct wxp *x, uint32_t id, const struct wxp_piece *pieces, size_t nr)
+{
+	struct wxpool_install_range few[2 * FEW], *ranges = few;
+	int err = install_check(pieces, nr, id);
+	uint32_t nr_ranges, pool;
+
+	if (unlikely(err))
+		return err;
+	if (nr > FEW) {
+		ranges = malloc(2 * nr * sizeof(*ranges));
+		if (!ranges)
+			return -ENOMEM;
+	}
+	err = install_begin(x, id, pieces, nr, ranges, &nr_ranges, &pool);
+	if (likely(!err)) {
+		err = x->window->backend->install(x->window, id, ranges, nr_ranges);
+		install_end(x, x->window, pool, pieces, nr, err);
+	}
+	if (ranges != few)
+		free(ranges);
+	return err;
 }

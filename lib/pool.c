@@ -1,392 +1,246 @@
 // SPDX-License-Identifier: MIT
-/* Pools: lookup by number, allocation, protection and the end of their life. */
-#include <errno.h>
+/*
+ * Which pools there are: a table by number, in which no insertion is slower than another
+ * by more than one malloc(). Buckets grow by one at a time (linear hashing), pools never
+ * move.
+ */
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 
-#define MIN_BUCKETS	64
-#define SLAB_POOLS	64
+#define FIRST_NUMBER	0x80000000u	/* of those that the library chooses */
 
-/* Pools come and go at every function: they are made many at a time. */
-struct slab {
-	struct slab *next;
-	struct pool pools[SLAB_POOLS];
-};
-
-static int grow_table(struct wxp *w)
+/* Appends a chunk to an array of pointers, whose size is the next power of two. */
+static int chunk_add(void ***array, uint32_t *nr, size_t size, int fill)
 {
-	struct pool **old = w->buckets, *pool;
-	size_t nr_old = w->nr_buckets, i;
-	size_t nr = nr_old ? nr_old * 2 : MIN_BUCKETS;
-	struct pool **new = calloc(nr, sizeof(struct pool *));
+	void **p = *array, *chunk;
 
-	if (!new)
-		return -ENOMEM;
-	w->buckets = new;
-	w->nr_buckets = nr;
-	for (i = 0; i < nr_old; i++) {
-		while ((pool = old[i])) {
-			old[i] = pool->next;
-			pool->next = *pool_bucket(w, pool->id);
-			*pool_bucket(w, pool->id) = pool;
-		}
+	if (!(*nr & (*nr - 1))) {
+		p = realloc(p, (*nr ? *nr * 2 : 1) * sizeof(*p));
+		if (!p)
+			return -ENOMEM;
+		*array = p;
 	}
-	free(old);
+	chunk = malloc(size);
+	if (!chunk)
+		return -ENOMEM;
+	if (fill)
+		memset(chunk, fill, size);
+	p[(*nr)++] = chunk;
 	return 0;
 }
 
-static struct pool *pool_new(struct wxp *w)
+static int buckets_add(struct pools *t)
 {
-	struct pool *pool = w->unused;
-	struct slab *slab;
-	int i;
-
-	if (!pool) {
-		slab = calloc(1, sizeof(*slab));
-		if (!slab)
-			return NULL;
-		slab->next = w->slabs;
-		w->slabs = slab;
-		for (i = 0; i < SLAB_POOLS; i++) {
-			slab->pools[i].next = w->unused;
-			w->unused = &slab->pools[i];
-		}
-		pool = w->unused;
-	}
-	w->unused = pool->next;
-	*pool = (struct pool){ .spans = NO_LINE };
-	return pool;
+	return chunk_add((void ***)&t->buckets, &t->nr_bucket_chunks, CHUNK * sizeof(uint32_t),
+			 0xff);
 }
 
-/* The pool @id, made if it is new. NULL: out of memory. */
-struct pool *pool_get(struct wxp *w, uint32_t id)
+static uint32_t *bucket_at(const struct pools *t, uint32_t i)
 {
-	struct pool *pool = pool_find(w, id), **p;
-
-	if (pool)
-		return pool;
-	/* A full table is only slow: it has to grow the first time. */
-	if (w->nr_pools >= w->nr_buckets && grow_table(w) && !w->nr_buckets)
-		return NULL;
-	pool = pool_new(w);
-	if (!pool)
-		return NULL;
-	p = pool_bucket(w, id);
-	pool->id = id;
-	pool->next = *p;
-	*p = pool;
-	w->nr_pools++;
-	return pool;
+	return &t->buckets[i / CHUNK][i % CHUNK];
 }
 
-/* Like pool_get(), for use with wxp_alloc(). */
-int pool_get_regions(struct wxp *w, uint32_t id, struct pool **p)
+/* Fibonacci hashing, as numbers tend to be multiples of something. */
+static uint32_t *bucket_of(const struct pools *t, uint32_t id, uint32_t *i)
 {
-	struct pool *pool = pool_get(w, id);
+	uint32_t hash = id * 2654435769u;
 
-	if (!pool)
-		return -ENOMEM;
-	if (!pool->regions)
-		pool->regions = calloc(1, sizeof(*pool->regions));
-	if (!pool->regions) {
-		pool_put(w, pool);
-		return -ENOMEM;
-	}
-	*p = pool;
-	return 0;
+	hash ^= hash >> 15;
+	*i = hash & t->mask;
+	if (*i >= t->nr_buckets)
+		*i &= t->mask / 2;
+	return bucket_at(t, *i);
 }
 
-static void unlink_pool(struct wxp *w, struct pool *pool)
+/* 0: there is none */
+uint32_t pool_find(const struct window *w, uint32_t id)
 {
-	struct pool **p = pool_bucket(w, pool->id);
+	uint32_t i, pool = *bucket_of(&w->pools, id, &i);
 
-	while (*p != pool)
-		p = &(*p)->next;
-	*p = pool->next;
-	w->nr_pools--;
+	while (pool != NONE && pool_at(w, pool)->id != id)
+		pool = pool_at(w, pool)->next;
+	return pool == NONE ? 0 : pool;
 }
 
-static void free_runs(struct wxp *w, struct run **list)
+/* One bucket more takes its share of another's pools. */
+static void bucket_split(struct window *w)
 {
-	struct run *run;
+	struct pools *t = &w->pools;
+	uint32_t new = t->nr_buckets, *from, *to, i;
+	struct pool *p;
 
-	while ((run = *list)) {
-		*list = run->next;
-		window_give(w, run->prot, run->page, run->nr);
-		free(run);
-	}
-}
-
-static void free_pool(struct wxp *w, struct pool *pool)
-{
-	int prot;
-
-	for (prot = WXP_R; pool->regions && prot < NR_PROTS; prot++) {
-		free_runs(w, &pool->regions->bins[prot].fresh);
-		free_runs(w, &pool->regions->bins[prot].done);
-		reservations_cut(pool, (enum wxp_prot)prot);
-	}
-	free(pool->regions);
-	pool->next = w->unused;
-	w->unused = pool;
-}
-
-static bool is_empty(const struct pool *pool)
-{
-	int prot;
-
-	for (prot = WXP_R; pool->regions && prot < NR_PROTS; prot++)
-		if (pool->regions->bins[prot].fresh || pool->regions->bins[prot].done)
-			return false;
-	return pool->spans == NO_LINE;
-}
-
-/* Ends a pool that a failed call made. */
-void pool_put(struct wxp *w, struct pool *pool)
-{
-	if (!is_empty(pool))
+	if (new / CHUNK >= t->nr_bucket_chunks && buckets_add(t))
 		return;
-	unlink_pool(w, pool);
-	free_pool(w, pool);
-}
-
-void pools_destroy(struct wxp *w)
-{
-	struct slab *slab;
-	struct pool *pool;
-	size_t i;
-
-	for (i = 0; i < w->nr_buckets; i++) {
-		while ((pool = w->buckets[i])) {
-			w->buckets[i] = pool->next;
-			free_pool(w, pool);
-		}
-	}
-	while ((pool = w->retired)) {
-		w->retired = pool->next;
-		free_pool(w, pool);
-	}
-	free(w->buckets);
-	while ((slab = w->slabs)) {
-		w->slabs = slab->next;
-		free(slab);
-	}
-}
-
-/* Takes back what children have stopped using. Returns whether there was any. */
-bool pools_reclaim(struct wxp *w)
-{
-	struct wxpool_info info = { .pages_kept = 1 };
-	struct pool **p = &w->retired, *pool;
-	bool any = false;
-
-	while ((pool = *p)) {
-		info.pool = pool->id;
-		/* Once nothing is kept at all, there is no need to ask for each. */
-		if ((info.pages_kept || info.lines_kept) && !w->ops->info(w, &info))
-			break;
-		if ((info.pages_kept || info.lines_kept) &&
-		    info.pool_state != WXPOOL_POOL_GONE) {
-			p = &pool->next;
-			continue;
-		}
-		*p = pool->next;
-		spans_release(w, pool);
-		free_pool(w, pool);
-		any = true;
-	}
-	return any;
-}
-
-static int alloc_locked(struct wxp *w, struct pool *pool, struct demand *d)
-{
-	int ret = 0;
-
-	if (!reservation_take(pool, d) && !fill_hole(&pool->regions->bins[d->prot], d))
-		ret = fill(w, pool, d, 1, true);
-	if (ret)
-		return ret;
-	if (d->prot == WXP_RX && d->skipped)
-		memset(w->base + d->offset, 0, d->size);
-	pool->regions->requested += d->size;
-	pool->regions->allocations++;
-	w->requested += d->size;
-	w->allocations++;
-	return 0;
-}
-
-WXP_EXPORT int wxp_alloc(struct wxp *w, uint32_t id, size_t size, size_t align,
-			 enum wxp_prot prot, void **ptr)
-{
-	struct demand d = { .prot = prot, .size = size };
-	int ret = wxp_enter_change(w), rights;
-	struct pool *pool;
-
-	if (ret)
-		return ret;
-	ret = id && ptr ? check_request(w, size, &align, prot) : -EINVAL;
-	if (ret)
-		goto out;
-	d.align = align;
-	ret = pool_get_regions(w, id, &pool);
-	if (ret)
-		goto out;
-	rights = guard_enter(w);
-	ret = alloc_locked(w, pool, &d);
-	guard_leave(w, rights);
-	if (ret)
-		pool_put(w, pool);
-	else
-		*ptr = w->base + d.offset;
-out:
-	wxp_leave(w);
-	return ret;
-}
-
-/* Lists open runs of R and RX memory in w->batch. */
-static unsigned int collect(struct wxp *w, const struct pool *pool)
-{
-	static const enum wxp_prot prots[] = { WXP_R, WXP_RX };
-	struct run *run;
-	unsigned int nr = 0, i;
-
-	for (i = 0; i < 2; i++) {
-		run = pool->regions->bins[prots[i]].fresh;
-		for (; run && nr < MAX_BATCH; run = run->next)
-			w->batch[nr++] = run;
-	}
-	return nr;
-}
-
-static void finish_run(struct wxp *w, struct bin *bin, struct run *run)
-{
-	w->pages_open -= run->nr;
-	w->pages[run->prot] += run->nr;
-	run_push(&bin->done, run);
-}
-
-/* Does the accounts for runs that the backend moved on. */
-static void settle(struct wxp *w, struct pool *pool, enum wxp_prot prot)
-{
-	struct bin *bin = &pool->regions->bins[prot];
-	struct run **p = &bin->fresh, *run;
-	bool moved = false;
-
-	while ((run = *p)) {
-		moved |= run->state != RUN_OPEN;
-		if (run->state == RUN_DONE) {
-			*p = run->next;
-			finish_run(w, bin, run);
+	if (new > t->mask)
+		t->mask = t->mask * 2 + 1;
+	t->nr_buckets++;
+	from = bucket_at(t, new & (t->mask / 2));
+	to = bucket_at(t, new);
+	while (*from != NONE) {
+		p = pool_at(w, *from);
+		bucket_of(t, p->id, &i);
+		if (i == new) {
+			i = *from;
+			*from = p->next;
+			p->next = *to;
+			*to = i;
 		} else {
-			p = &run->next;
+			from = &p->next;
 		}
 	}
-	if (moved) {
-		bin_close(w, bin, prot);
-		reservations_cut(pool, prot);
+}
+
+static uint32_t pool_unused(struct window *w)
+{
+	struct pools *t = &w->pools;
+	uint32_t pool = t->unused;
+
+	if (pool != NONE) {
+		t->unused = pool_at(w, pool)->next;
+		return pool;
 	}
-}
-
-static int protect_locked(struct wxp *w, struct pool *pool)
-{
-	unsigned int nr;
-	int ret = 0;
-
-	if (!pool->regions)
+	if (t->nr_used / CHUNK >= t->nr_chunks &&
+	    chunk_add((void ***)&t->chunks, &t->nr_chunks, CHUNK * sizeof(struct pool), 0))
 		return 0;
-	reservations_skip(w, pool);
-	bin_skip_rest(w, &pool->regions->bins[WXP_RX], WXP_RX);
-	do {
-		nr = collect(w, pool);
-		if (!nr)
-			break;
-		ret = w->ops->seal(w, pool, w->batch, nr);
-		settle(w, pool, WXP_R);
-		settle(w, pool, WXP_RX);
-	} while (!ret && nr == MAX_BATCH);
-	bin_settles(w, &pool->regions->bins[WXP_RW], WXP_RW);
-	return ret;
+	return t->nr_used++;
 }
 
-WXP_EXPORT int wxp_protect(struct wxp *w, uint32_t id)
+static int pool_new(struct window *w, uint32_t id, uint32_t *pool)
 {
-	int ret = wxp_enter_change(w), rights;
-	struct pool *pool;
+	struct pools *t = &w->pools;
+	uint32_t *bucket, i;
 
-	if (ret)
-		return ret;
-	rights = guard_enter(w);
-	pool = pool_find(w, id);
-	ret = pool ? protect_locked(w, pool) : -ENOENT;
-	guard_leave(w, rights);
-	wxp_leave(w);
-	return ret;
-}
-
-static uint64_t pages_of(const struct run *run)
-{
-	uint64_t nr = 0;
-
-	for (; run; run = run->next)
-		nr += run->nr;
-	return nr;
-}
-
-static void forget(struct wxp *w, struct pool *pool)
-{
-	struct run *run;
-	int prot;
-
-	if (!pool->regions)
-		return;
-	for (prot = WXP_R; prot < NR_PROTS; prot++)
-		bin_close(w, &pool->regions->bins[prot], (enum wxp_prot)prot);
-	for (run = pool->regions->bins[WXP_RW].fresh; run; run = run->next)
-		cache_add(w, run->page, run->nr);
-	w->pages[WXP_RW] -= pages_of(pool->regions->bins[WXP_RW].fresh);
-	w->pages[WXP_R] -= pages_of(pool->regions->bins[WXP_R].done);
-	w->pages[WXP_RX] -= pages_of(pool->regions->bins[WXP_RX].done);
-	w->pages_open -= pages_of(pool->regions->bins[WXP_R].fresh);
-	w->pages_open -= pages_of(pool->regions->bins[WXP_RX].fresh);
-	w->requested -= pool->regions->requested;
-	w->allocations -= pool->regions->allocations;
-}
-
-static int free_locked(struct wxp *w, struct pool *pool)
-{
-	int ret;
-
-	if (pool->in_flight)
-		return -EBUSY;
-	ret = w->ops->drop(w, pool);
-	if (ret)
-		return ret;
-	spans_drop(w, pool);
-	forget(w, pool);
-	unlink_pool(w, pool);
-	if (!pool->kept) {
-		free_pool(w, pool);
-		return 0;
-	}
-	/* The device refuses these addresses until the children are gone. */
-	if (pool->regions)
-		free_runs(w, &pool->regions->bins[WXP_RW].fresh);
-	pool->next = w->retired;
-	w->retired = pool;
+	if (t->nr >= t->nr_buckets)
+		bucket_split(w);
+	*pool = pool_unused(w);
+	if (!*pool)
+		return -ENOMEM;
+	bucket = bucket_of(t, id, &i);
+	*pool_at(w, *pool) = (struct pool){
+		.id = id, .next = *bucket, .spans = NONE, .open = { NONE, NONE },
+		.state = w->era << POOL_ERA_SHIFT,
+	};
+	*bucket = *pool;
+	t->nr++;
 	return 0;
 }
 
-WXP_EXPORT int wxp_free(struct wxp *w, uint32_t id)
+/* The pool of that number; it may be new, and empty, and is to be put back if it stays so. */
+int pool_get(struct window *w, uint32_t id, uint32_t *pool)
 {
-	struct pool *pool;
-	int ret = wxp_enter(w);
+	*pool = pool_find(w, id);
+	if (*pool)
+		return pool_state(pool_at(w, *pool)) & POOL_DYING ? -EBUSY : 0;
+	return pool_new(w, id, pool);
+}
 
-	if (ret)
-		return ret;
-	pool = pool_find(w, id);
-	ret = pool ? free_locked(w, pool) : -ENOENT;
-	wxp_leave(w);
-	return ret;
+void pool_put(struct window *w, uint32_t pool)
+{
+	struct pool *p = pool_at(w, pool);
+
+	if (p->spans == NONE && !(pool_state(p) & (POOL_HOLDS | POOL_NAMED | POOL_ON_DEVICE)))
+		pool_end(w, pool);
+}
+
+static void pool_unhash(struct window *w, uint32_t pool)
+{
+	struct pools *t = &w->pools;
+	uint32_t i, *link = bucket_of(t, pool_at(w, pool)->id, &i);
+
+	while (*link != pool)
+		link = &pool_at(w, *link)->next;
+	*link = pool_at(w, pool)->next;
+	t->nr--;
+}
+
+/* Its spans are gone. */
+void pool_end(struct window *w, uint32_t pool)
+{
+	struct pool *p = pool_at(w, pool);
+
+	assert(p->spans == NONE && !(pool_state(p) & POOL_HOLDS));
+	if (!(p->state & POOL_RETIRED))
+		pool_unhash(w, pool);
+	p->id = 0;
+	p->next = w->pools.unused;
+	w->pools.unused = pool;
+}
+
+/* Its number is free, its lines are not. */
+void pool_retire(struct window *w, uint32_t pool)
+{
+	struct pool *p = pool_at(w, pool);
+
+	pool_unhash(w, pool);
+	p->state |= POOL_RETIRED;
+	p->next = w->pools.retired;
+	w->pools.retired = pool;
+}
+
+/* Tells those that began before a fork from those to come. */
+void pools_forked(struct window *w)
+{
+	uint32_t i;
+
+	if (w->era < POOL_MAX_ERA) {
+		w->era++;
+		return;
+	}
+	/* No more numbers: of all that are there a child knows. */
+	for (i = 1; i < w->pools.nr_used; i++)
+		__atomic_fetch_and(&pool_at(w, i)->state, ~(POOL_MAX_ERA << POOL_ERA_SHIFT),
+				   __ATOMIC_RELAXED);
+	w->era = 1;
+}
+
+int pools_init(struct window *w)
+{
+	struct pools *t = &w->pools;
+
+	t->nr_used = 1;
+	t->unused = t->retired = NONE;
+	t->nr_buckets = 64;
+	t->mask = t->nr_buckets - 1;
+	return buckets_add(t) ? -ENOMEM : 0;
+}
+
+void pools_exit(struct window *w)
+{
+	struct pools *t = &w->pools;
+
+	while (t->nr_chunks)
+		free(t->chunks[--t->nr_chunks]);
+	while (t->nr_bucket_chunks)
+		free(t->buckets[--t->nr_bucket_chunks]);
+	free(t->chunks);
+	free(t->buckets);
+}
+
+static bool is_known(const struct wxp *x, uint32_t id)
+{
+	const struct window *w;
+
+	for (w = x->window; w; w = w->older)
+		if (pool_find(w, id))
+			return true;
+	return false;
+}
+
+WXP_EXPORT int wxp_new_pool(struct wxp *x, uint32_t *id)
+{
+	uint32_t pool;
+	int err = id ? context_enter_new(x) : -EINVAL;
+
+	if (err)
+		return err;
+	do {
+		*id = FIRST_NUMBER | x->next_id++;
+	} while (is_known(x, *id));
+	err = pool_new(x->window, *id, &pool);
+	if (!err)
+		pool_at(x->window, pool)->state |= POOL_NAMED;
+	context_leave(x);
+	return err;
 }

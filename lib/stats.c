@@ -1,105 +1,111 @@
 // SPDX-License-Identifier: MIT
-/* The counters of a context. */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
+/* What is held. */
 #include "internal.h"
 
-/* Does a line of /proc/self/maps ("start-end ...") lie inside the window? */
-static bool in_window(const struct wxp *w, const char *line)
+static void count_span(struct window *w, uint32_t line, struct wxp_stats *s)
 {
-	uintptr_t base = (uintptr_t)w->base;
-	char *rest;
-	uintptr_t start = (uintptr_t)strtoull(line, &rest, 16), end;
+	uint32_t nr = line_length(w, line);
+	uint64_t size = (uint64_t)nr * WXP_LINE;
 
-	if (*rest != '-')
-		return false;
-	end = (uintptr_t)strtoull(rest + 1, NULL, 16);
-	return start < base + w->size && end > base;
-}
-
-static uint64_t count_vmas(const struct wxp *w)
-{
-	FILE *maps = fopen("/proc/self/maps", "re");
-	uint64_t nr = 0;
-	char line[64];
-	bool at_start = true;
-
-	if (!maps)
-		return 0;
-	while (fgets(line, sizeof(line), maps)) {
-		nr += at_start && in_window(w, line);
-		at_start = strchr(line, '\n') != NULL;
+	if (line >= w->areas[CONSTANTS].end) {
+		s->variables += size;
+		return;
 	}
-	fclose(maps);
-	return nr;
+	*(line < w->areas[CODE].end ? &s->code : &s->constants) += size;
+	if (kind_of(w, line) == PACKED)
+		s->installed += (uint64_t)bits_count(w->bits, BIT_FILLED, line, nr) * WXP_LINE;
+	else if (w->lines[line + 2].state == SPAN_SEALED)
+		s->sealed += size;
+	else
+		s->open += size;
 }
 
-/* Pages that hold lines of spans. */
-static uint64_t count_packed(const struct wxp *w)
+/* One pool of a number: a child's own one and its parent's are the same. */
+static bool is_counted(struct window *newer, const struct window *w, uint32_t id)
 {
-	uint32_t per_page = lines_per_page(w), page;
-	const struct zone *zone;
-	uint64_t nr = 0;
-	int prot;
-
-	for (prot = WXP_R; prot < NR_PROTS; prot++)
-		for (zone = w->areas[prot].zones; zone; zone = zone->next)
-			for (page = 0; page < zone->ready; page++)
-				nr += bits_any(zone->held, page * per_page, per_page);
-	return nr;
+	while (newer != w && !pool_find(newer, id))
+		newer = newer->older;
+	return newer != w;
 }
 
-static void fill_stats(struct wxp *w, struct wxp_stats *s)
+static void count_pool(struct wxp *x, struct window *w, uint32_t pool, struct wxp_stats *s)
 {
-	uint64_t pages = w->pages_open + w->pages[WXP_R] + w->pages[WXP_RX] + w->pages[WXP_RW];
-	struct wxpool_info info = { .pages_kept = 0 };
+	uint32_t line;
 
-	pools_reclaim(w);
-	if (w->ops->info && !w->ops->info(w, &info))
-		info = (struct wxpool_info){ .pages_kept = 0 };
-	s->pools = w->nr_pools;
-	s->allocations = w->allocations;
-	s->bytes_requested = w->requested;
-	s->bytes_lost = pages * w->page_size - w->requested;
-	s->pages_open = w->pages_open;
-	s->pages_r = w->pages[WXP_R];
-	s->pages_rx = w->pages[WXP_RX];
-	s->pages_rw = w->pages[WXP_RW];
-	s->pages_kept = info.pages_kept;
-	s->syscalls = w->syscalls;
-	s->vmas = count_vmas(w);
-	s->spans = w->placed.spans;
-	s->bytes_placed = w->placed.bytes;
-	s->lines = w->placed.lines;
-	s->lines_installed = w->placed.live;
-	s->pages_packed = count_packed(w);
-	s->pages_huge = info.pages_huge;
-	s->bytes_cached = w->cache.nr * w->page_size;
-	s->bytes_spent = w->spent * w->page_size;
+	s->pools += !is_counted(x->window, w, pool_at(w, pool)->id);
+	for (line = pool_at(w, pool)->spans; line != NONE; line = w->lines[line].sibling)
+		count_span(w, line, s);
 }
 
-/* A caller of the first version has fewer fields, one of a later version more. */
-WXP_EXPORT int wxp_get_stats(struct wxp *w, struct wxp_stats *stats)
+static void count_pools(struct wxp *x, struct window *w, struct wxp_stats *s)
 {
-	struct wxp_stats s;
-	int ret = wxp_enter(w);
-	size_t size;
+	const struct pool *p;
+	uint32_t i;
 
-	if (ret)
-		return ret;
-	if (stats && stats->size >= offsetof(struct wxp_stats, spans)) {
-		size = stats->size;
-		fill_stats(w, &s);
-		s.size = size;
-		memset(stats, 0, size);
-		memcpy(stats, &s, min_size(size, sizeof(s)));
-	} else {
-		ret = -EINVAL;
+	for (i = 1; i < w->pools.nr_used; i++) {
+		p = pool_at(w, i);
+		if (p->id && !(pool_state(p) & POOL_RETIRED))
+			count_pool(x, w, i, s);
 	}
-	wxp_leave(w);
-	return ret;
+}
+
+static void count_rest(struct window *w, struct wxp_stats *s)
+{
+	struct wxpool_info info = { .pool = 0 };
+	uint32_t largest, unused;
+
+	spans_reclaim(w);
+	s->free = area_free(w, &w->areas[CODE], &largest);
+	s->free += area_free(w, &w->areas[CONSTANTS], &unused);
+	s->free += area_free(w, &w->areas[VARIABLES], &unused);
+	s->free *= WXP_LINE;
+	s->largest = (uint64_t)largest * WXP_LINE;
+	s->retired = w->retired_lines * WXP_LINE;
+	s->tables = sizeof(*w) + (uint64_t)CHUNK * (w->pools.nr_chunks * sizeof(struct pool) +
+						    w->pools.nr_bucket_chunks * sizeof(uint32_t));
+	if (w->backend->info && !w->backend->info(w, &info)) {
+		s->charged = info.charged;
+		s->huge = info.pages_huge * w->page_size;
+	}
+}
+
+static int count(struct wxp *x, uint32_t id, struct wxp_stats *s)
+{
+	struct window *w = x->window;
+	uint32_t pool;
+
+	do {
+		pool = id ? pool_find(w, id) : 0;
+		if (pool)
+			count_pool(x, w, pool, s);
+		else if (!id)
+			count_pools(x, w, s);
+		w = w->older;
+	} while (w);
+	if (id)
+		return s->pools ? 0 : -ENOENT;
+	if (!x->window->inherited)
+		count_rest(x->window, s);
+	return 0;
+}
+
+/* A caller of a later version has more fields than this one. */
+WXP_EXPORT int wxp_get_stats(struct wxp *x, uint32_t pool, struct wxp_stats *stats)
+{
+	struct wxp_stats s = { .size = 0 };
+	int err;
+
+	if (!stats || stats->size < sizeof(s))
+		return -EINVAL;
+	err = context_enter(x);
+	if (err)
+		return err;
+	err = count(x, pool, &s);
+	context_leave(x);
+	if (err)
+		return err;
+	s.size = stats->size;
+	memset(stats, 0, s.size);
+	memcpy(stats, &s, sizeof(s));
+	return 0;
 }

@@ -1,102 +1,131 @@
 // SPDX-License-Identifier: MIT
 /*
- * A small ring of the context's own. Only one thread at a time uses it, under
- * the context's lock, and nothing is left in it between two calls.
+ * Installs that a ring of the caller's does: what is to be there before, and after.
+ *
+ * An operation is in its context's list from prepare to complete, so that what comes back
+ * can be checked, and it holds its pool.
  */
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "internal.h"
-#include "wxpool-uring.h"
 
-static int ring_setup(struct wxp *w)
+#define MAX_ERRNO	4095
+
+struct wxp_op {
+	struct wxp_op *next;
+	struct window *w;
+	uint32_t pool;
+	struct wxpool_install arg;
+	size_t nr;
+	struct wxp_piece *pieces;		/* copies; behind the ranges */
+	struct wxpool_install_range ranges[];
+};
+
+static struct wxp_op *op_new(const struct wxp_piece *pieces, size_t nr)
 {
-	int ret;
+	struct wxp_op *op;
 
-	w->syscalls += 3;	/* setup, and two mappings */
-	ret = io_uring_queue_init(RING_SIZE, w->ring, 0);
-	if (ret)
-		return ret;
-	/* A child has no use for it. */
-	w->syscalls += 2;
-	ret = io_uring_ring_dontfork(w->ring);
-	if (ret)
-		io_uring_queue_exit(w->ring);
-	return ret;
+	op = malloc(sizeof(*op) + nr * (2 * sizeof(op->ranges[0]) + sizeof(*pieces)));
+	if (!op)
+		return NULL;
+	op->nr = nr;
+	op->pieces = (struct wxp_piece *)(op->ranges + 2 * nr);
+	memcpy(op->pieces, pieces, nr * sizeof(*pieces));
+	return op;
 }
 
-/* Tries once: where it is forbidden or not there, it stays so. */
-int ring_open(struct wxp *w)
+WXP_EXPORT int wxp_install_prepare(struct wxp *x, uint32_t id, const struct wxp_piece *pieces,
+				   size_t nr, struct wxp_op **out)
 {
-	int ret;
+	int err = install_check(pieces, nr, id);
+	struct wxp_op *op;
+	uint32_t n;
 
-	if (w->ring)
-		return 0;
-	if (w->no_ring)
-		return -ENOSYS;
-	w->ring = calloc(1, sizeof(*w->ring));
-	if (!w->ring)
+	if (err)
+		return err;
+	if (!x || !out)
+		return -EINVAL;
+	if (x->backend != WXP_BACKEND_KERNEL)
+		return -EOPNOTSUPP;
+	op = op_new(pieces, nr);
+	if (!op)
 		return -ENOMEM;
-	ret = ring_setup(w);
-	if (ret) {
-		free(w->ring);
-		w->ring = NULL;
-		w->no_ring = true;
+	err = install_begin(x, id, op->pieces, nr, op->ranges, &n, &op->pool);
+	if (err) {
+		free(op);
+		return err;
 	}
-	return ret;
+	pthread_mutex_lock(&x->lock);
+	op->w = x->window;
+	op->next = x->ops;
+	x->ops = op;
+	context_leave(x);
+	kernel_install_arg(op->w, &op->arg, id, op->ranges, n);
+	*out = op;
+	return 0;
 }
 
-/* @forked: its mappings are not there, and others may be in their place. */
-void ring_close(struct wxp *w, bool forked)
+WXP_EXPORT void *wxp_op_arg(struct wxp_op *op)
 {
-	if (!w->ring)
-		return;
-	if (forked)
-		close(w->ring->ring_fd);
+	return &op->arg;
+}
+
+static int op_take(struct wxp *x, const struct wxp_op *op)
+{
+	struct wxp_op **link;
+	int err = context_enter(x);
+
+	if (err)
+		return err;
+	for (link = &x->ops; *link && *link != op;)
+		link = &(*link)->next;
+	if (*link)
+		*link = op->next;
 	else
-		io_uring_queue_exit(w->ring);
-	free(w->ring);
-	w->ring = NULL;
+		err = -EINVAL;
+	context_leave(x);
+	return err;
 }
 
-static unsigned int ring_reap(struct wxp *w, int *results)
+/* What the ring did not take or not know, or what a policy forbids by a ring */
+static bool needs_ioctl(int result)
 {
-	struct io_uring_cqe *cqe;
-	unsigned int nr = 0;
-
-	for (; !io_uring_peek_cqe(w->ring, &cqe); nr++) {
-		results[cqe->user_data] = cqe->res;
-		io_uring_cqe_seen(w->ring, cqe);
-	}
-	return nr;
+	return result == -EOPNOTSUPP || result == -EACCES || result == -EPERM;
 }
 
-/*
- * Submits installs, RING_SIZE at most, and waits for them. Returns how many
- * the ring has taken: only those have results.
- */
-unsigned int ring_run(struct wxp *w, struct wxpool_install *ops, int *results, unsigned int nr)
+/* The ring has asked another file by now: /dev/null, for one, takes any command. */
+static bool is_lost(struct window *w)
 {
-	unsigned int taken = 0, done = 0, want = nr, i;
-	struct io_uring_sqe *sqe;
-	int ret;
+	struct wxpool_info info = { .pool = 0 };
+	int err = w->backend->info(w, &info);
 
-	for (i = 0; i < nr; i++) {
-		sqe = io_uring_get_sqe(w->ring);
-		wxp_uring_prep_install(sqe, w->fd, &ops[i]);
-		sqe->user_data = i;
+	return err && err != -EACCES && err != -EPERM;
+}
+
+WXP_EXPORT int wxp_install_complete(struct wxp *x, struct wxp_op *op, int result)
+{
+	int err = result > 0 || result < -MAX_ERRNO ? -EINVAL : op_take(x, op);
+
+	if (err)
+		return err;
+	if (needs_ioctl(result))
+		result = op->w->backend->install(op->w, op->arg.pool, op->ranges,
+						 op->arg.nr_ranges);
+	else if (result == -ESTALE || is_lost(op->w))
+		result = -EBADF;
+	install_end(x, op->w, op->pool, op->pieces, op->nr, result);
+	free(op);
+	return result;
+}
+
+/* In a child, and at the end */
+void ops_forget(struct wxp *x)
+{
+	struct wxp_op *op;
+
+	while ((op = x->ops)) {
+		x->ops = op->next;
+		free(op);
 	}
-	while (done < want) {
-		w->syscalls++;
-		ret = io_uring_submit_and_wait(w->ring, want - done);
-		if (ret > 0)
-			taken += (unsigned int)ret;
-		else if (ret < 0 && ret != -EINTR)
-			want = taken;
-		done += ring_reap(w, results);
-	}
-	/* What it did not take must not be submitted later. */
-	if (taken < nr)
-		ring_close(w, false);
-	return taken;
 }

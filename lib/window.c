@@ -1,262 +1,271 @@
 // SPDX-License-Identifier: MIT
 /*
- * The window: one reservation of address space, and where in it what goes.
+ * The layout of a window, made once:
  *
- *   0          1/4                          rw_start
- *   | RX --->  | R --->            ...       | RW ---> |
+ *   base                                            write
+ *   | code      X view | constants  R | variables |  ...  | code, constants  W view |
  *
- * Code is placed from the bottom, read-only data from a quarter on, so that
- * equal views lie side by side and merge into few mappings; both may use any
- * page below rw_start. Zones of packed code begin at an eighth, those of packed
- * read-only data at three. From rw_start to the top all pages are mapped
- * writable; that part grows down in steps as needed, and shrinks when the rest
- * is full.
+ * The W view is made writable by the first wxp_alloc(); with WXP_ONE_ADDRESS there is
+ * none, and pages are mapped writable over the other views while they are open.
+ *
+ * After mlockall(MCL_FUTURE) new mappings are filled, if they are accessible, and count
+ * towards RLIMIT_MEMLOCK. So addresses are reserved without access, and unlocked before
+ * they get any.
  */
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "internal.h"
 
-#define BASE_ALIGN	(2ul << 20)	/* so that huge pages are possible */
-#define RW_STEP		256		/* pages */
-#define RW_SHARE	16		/* a step is at most this part of the window */
+#define DEFAULT_WINDOW	((size_t)1 << 30)
 
-/* Replaces what is mapped at the pages by new anonymous memory. */
-int window_map(struct wxp *w, uint32_t page, uint32_t nr, int prot)
+/* @size bytes without access, from a multiple of a block on; NULL: there are none */
+static char *reserve(size_t size)
 {
-	void *p;
+	size_t extra = 0, before;
+	char *p, *near = NULL;
 
-	w->syscalls++;
-	p = mmap(page_addr(w, page), nr * w->page_size, prot,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-	return p == MAP_FAILED ? -errno : 0;
-}
-
-int window_protect(struct wxp *w, const struct run *run, int prot)
-{
-	w->syscalls++;
-	return mprotect(page_addr(w, run->page), run_bytes(w, run), prot) ? -errno : 0;
-}
-
-/* Gives the memory of writable pages back: they read as zero from now on. */
-void window_discard(struct wxp *w, uint32_t page, uint32_t nr)
-{
-	w->syscalls++;
-	/* Locked memory cannot be given back. */
-	if (madvise(page_addr(w, page), nr * w->page_size, MADV_DONTNEED))
-		memset(page_addr(w, page), 0, nr * w->page_size);
-}
-
-static bool rw_grow(struct wxp *w, uint32_t nr)
-{
-	uint32_t want = nr - space_run(&w->space, w->rw_start, nr);
-	uint32_t step = (uint32_t)min_size(RW_STEP, w->nr_pages / RW_SHARE);
-
-	if (step < want || step > w->rw_start ||
-	    space_run(&w->space, w->rw_start - step, step) < step)
-		step = want;
-	if (step > w->rw_start || space_run(&w->space, w->rw_start - step, step) < step)
-		return false;
-	if (window_map(w, w->rw_start - step, step, PROT_READ | PROT_WRITE))
-		return false;
-	w->rw_start -= step;
-	return true;
-}
-
-static bool rw_shrink(struct wxp *w)
-{
-	uint32_t nr = space_run(&w->space, w->rw_start, w->nr_pages - w->rw_start);
-
-	if (!nr || window_map(w, w->rw_start, nr, w->ops->unused))
-		return false;
-	cache_forget(w, w->rw_start, nr);
-	w->rw_start += nr;
-	return true;
-}
-
-static uint32_t find_below_rw(struct wxp *w, uint32_t from, uint32_t nr)
-{
-	uint32_t page = space_find(&w->space, from, nr);
-
-	return page != NO_PAGE && page + nr <= w->rw_start ? page : NO_PAGE;
-}
-
-/* The lowest place where @nr pages fit, at no cost for others. */
-uint32_t window_find(struct wxp *w, enum wxp_prot prot, uint32_t nr)
-{
-	uint32_t page = NO_PAGE;
-
-	if (prot == WXP_RW) {
-		page = space_find(&w->space, w->rw_start, nr);
-		if (page == NO_PAGE && rw_grow(w, nr))
-			page = space_find(&w->space, w->rw_start, nr);
-		return page;
+	for (;;) {
+		p = mmap(near, size + extra, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (p == MAP_FAILED)
+			return NULL;
+		before = -(uintptr_t)p & (BLOCK - 1);
+		if (before <= extra)
+			break;
+		munmap(p, size + extra);
+		/* Before Linux 6.7. More than is needed may be beyond a limit. */
+		if (near)
+			extra = BLOCK;
+		near = p - BLOCK + before;
 	}
-	if (prot == WXP_R)
-		page = find_below_rw(w, w->nr_pages / 4, nr);
-	return page == NO_PAGE ? find_below_rw(w, 0, nr) : page;
-}
-
-/*
- * Takes back a run. The last one of each protection waits for the next that is
- * of its size, as with one module after the other, which spares two updates of
- * the tree. Nothing else can be mapped where a view stays for good.
- */
-void window_give(struct wxp *w, enum wxp_prot prot, uint32_t page, uint32_t nr)
-{
-	struct spare *s = &w->spares[prot];
-
-	if (is_fixed(w, page)) {
-		w->spent += nr;
-		return;
-	}
-	space_give(&w->space, s->page, s->nr);
-	*s = (struct spare){ page, nr };
-}
-
-/* A run of just that size, or NO_PAGE. */
-uint32_t spare_take(struct wxp *w, enum wxp_prot prot, uint32_t nr)
-{
-	struct spare *s = &w->spares[prot];
-
-	if (s->nr != nr)
-		return NO_PAGE;
-	s->nr = 0;
-	return s->page;
-}
-
-void spares_drop(struct wxp *w)
-{
-	struct spare *s;
-
-	for (s = w->spares; s < w->spares + NR_PROTS; s++) {
-		space_give(&w->space, s->page, s->nr);
-		s->nr = 0;
-	}
-}
-
-/* The lowest @nr pages in a row between @from and @end that begin with a unit. */
-static uint32_t find_aligned(const struct wxp *w, uint32_t from, uint32_t end, uint32_t nr)
-{
-	uint32_t next = from, page;
-
-	do {
-		page = (uint32_t)round_up(next, w->zone_pages);
-		if (page > end || nr > end - page)
-			return NO_PAGE;
-		next = space_find(&w->space, page, nr);
-	} while (next != page && next != NO_PAGE);
-	return next;
-}
-
-static uint32_t rw_grow_aligned(struct wxp *w, uint32_t nr)
-{
-	uint32_t end = w->rw_start & ~(w->zone_pages - 1), step;
-
-	if (end < nr)
-		return NO_PAGE;
-	step = w->rw_start - (end - nr);
-	if (space_run(&w->space, end - nr, step) < step ||
-	    window_map(w, end - nr, step, PROT_READ | PROT_WRITE))
-		return NO_PAGE;
-	w->rw_start = end - nr;
-	return w->rw_start;
-}
-
-static uint32_t find_zone(struct wxp *w, enum wxp_prot prot, uint32_t nr)
-{
-	uint32_t page;
-
-	if (prot == WXP_RW) {
-		page = find_aligned(w, w->rw_start, w->nr_pages, nr);
-		return page == NO_PAGE ? rw_grow_aligned(w, nr) : page;
-	}
-	page = find_aligned(w, w->nr_pages / 8 * (prot == WXP_R ? 3 : 1), w->rw_start, nr);
-	return page == NO_PAGE ? find_aligned(w, 0, w->rw_start, nr) : page;
-}
-
-/* Like @find, but makes place where the window is full. */
-static uint32_t find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr,
-			  uint32_t (*find)(struct wxp *w, enum wxp_prot prot, uint32_t nr))
-{
-	uint32_t page;
-
-	spares_drop(w);
-	page = find(w, prot, nr);
-	if (page == NO_PAGE) {
-		pools_reclaim(w);
-		spares_drop(w);
-		room_drop_all(w);
-		page = find(w, prot, nr);
-	}
-	if (page == NO_PAGE && zones_reclaim(w))
-		page = find(w, prot, nr);
-	if (page == NO_PAGE && prot != WXP_RW && rw_shrink(w))
-		page = find(w, prot, nr);
-	return page;
-}
-
-uint32_t window_find_hard(struct wxp *w, enum wxp_prot prot, uint32_t nr)
-{
-	return find_hard(w, prot, nr, window_find);
-}
-
-/* @nr pages, whole units, that begin with a unit. */
-uint32_t window_find_zone(struct wxp *w, enum wxp_prot prot, uint32_t nr)
-{
-	return find_hard(w, prot, nr, find_zone);
-}
-
-static int reserve_addresses(struct wxp *w)
-{
-	size_t size = w->size + BASE_ALIGN, before;
-	char *p;
-
-	p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
-		return -ENOMEM;
-	before = round_up((uintptr_t)p, BASE_ALIGN) - (uintptr_t)p;
 	if (before)
 		munmap(p, before);
-	munmap(p + before + w->size, BASE_ALIGN - before);
-	w->base = p + before;
+	if (extra > before)
+		munmap(p + before + size, extra - before);
+	munlock(p + before, size);
+	return p + before;
+}
+
+/* Maps over a part of the window, at the same offset of a file. */
+int window_map(struct window *w, size_t offset, size_t size, int prot, int flags, int fd)
+{
+	void *p = mmap(w->base + offset, size, prot, flags | MAP_FIXED, fd,
+		       fd < 0 ? 0 : (off_t)offset);
+
+	if (p == MAP_FAILED)
+		return errno == EACCES ? -EPERM : errno == EAGAIN ? -ENOMEM : -errno;
 	return 0;
 }
 
-int window_open(struct wxp *w)
+/* Lost in a child; with one address, its place is a hole, unless that is made unusable. */
+static void lose_open(struct window *w, uint32_t line)
 {
-	int ret = space_init(&w->space, w->nr_pages);
-
-	if (ret)
-		return ret;
-	space_give(&w->space, 0, w->nr_pages);
-	w->rw_start = w->nr_pages;
-	ret = reserve_addresses(w);
-	if (ret)
-		space_exit(&w->space);
-	return ret;
+	for (; line != NONE; line = w->lines[line].sibling)
+		if (kind_of(w, line) == PAGED && w->lines[line + 2].state != SPAN_SEALED &&
+		    w->write == w->base && line < w->areas[CONSTANTS].end)
+			window_map(w, (size_t)line * WXP_LINE,
+				   (size_t)line_length(w, line) * WXP_LINE, PROT_NONE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 }
 
-/* All but the views that stay for good. */
-void window_unmap(struct wxp *w)
+/* The W view, in a child: a hole or a copy, which becomes unusable. */
+static void lose_write(struct window *w)
 {
-	uint32_t page = 0, end;
+	void *p;
 
-	while (w->fixed && page < w->nr_pages) {
-		for (end = page; end < w->nr_pages && !is_fixed(w, end);)
-			end++;
-		if (end > page)
-			munmap(page_addr(w, page), (end - page) * w->page_size);
-		for (page = end; page < w->nr_pages && is_fixed(w, page);)
-			page++;
+	if (w->write == w->base)
+		return;
+	p = mmap(w->write, window_sealable(w), PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	if (p == MAP_FAILED)
+		w->write = NULL;	/* not to be unmapped: it may be others' */
+}
+
+/*
+ * In a child, before it does anything else: what its parent had stays as it is. Calls that
+ * were under way there are not here.
+ */
+void window_disown(struct window *w)
+{
+	struct pools *t = &w->pools;
+	struct pool *p;
+	uint32_t i;
+
+	w->inherited = true;
+	for (i = 1; i < t->nr_used; i++) {
+		p = pool_at(w, i);
+		if (!p->id)
+			continue;
+		lose_open(w, p->spans);
+		p->open[CODE] = p->open[CONSTANTS] = NONE;
+		p->state &= ~(POOL_HOLDS | POOL_SEALING | POOL_DYING | POOL_ON_DEVICE);
 	}
-	if (!w->fixed)
-		munmap(w->base, w->size);
+	lose_write(w);
 }
 
-void window_close(struct wxp *w)
+/* Gives private memory back: it reads as zero then. If it is locked, it is zeroed. */
+void window_discard(char *from, size_t size)
 {
-	munmap(w->base, w->size);
-	space_exit(&w->space);
+	if (madvise(from, size, MADV_DONTNEED))
+		memset(from, 0, size);
+}
+
+static uint32_t share(uint32_t blocks, unsigned int percent, uint32_t most)
+{
+	uint32_t nr = (uint32_t)((uint64_t)blocks * percent / 100);
+
+	if (!nr)
+		return 1;
+	return nr < most ? nr : most;
+}
+
+static void areas_init(struct window *w, const struct wxp *x)
+{
+	uint32_t blocks = (uint32_t)(w->size / BLOCK);
+	uint32_t r = share(blocks, x->r_share, blocks - 2);
+	uint32_t rw = share(blocks, x->rw_share, blocks - r - 1);
+	uint32_t code = blocks - r - rw;
+
+	area_init(w, CODE, 0, code * BLOCK_LINES);
+	area_init(w, CONSTANTS, code * BLOCK_LINES, (code + r) * BLOCK_LINES);
+	area_init(w, VARIABLES, (code + r) * BLOCK_LINES, blocks * BLOCK_LINES);
+}
+
+static int tables_map(struct window *w)
+{
+	uint32_t nr = (uint32_t)(w->size / WXP_LINE);
+	size_t lines = nr * sizeof(struct line), bits = bits_size(nr);
+	char *p;
+
+	w->tables_size = round_up(lines + bits, BLOCK);
+	p = reserve(w->tables_size);
+	if (!p)
+		return -ENOMEM;
+	w->lines = (struct line *)p;
+	w->bits = (uint64_t *)(p + lines);
+	/* They are touched only as far as they are used. */
+	madvise(p, w->tables_size, MADV_NOHUGEPAGE);
+	return mprotect(p, w->tables_size, PROT_READ | PROT_WRITE) ? -ENOMEM : 0;
+}
+
+static int variables_map(struct window *w)
+{
+	char *p = w->base + window_sealable(w);
+	size_t size = w->size - window_sealable(w);
+
+	if (!(w->flags & WXP_HUGE))
+		madvise(p, size, MADV_NOHUGEPAGE);
+	return mprotect(p, size, PROT_READ | PROT_WRITE) ? -ENOMEM : 0;
+}
+
+static int window_try(struct window *w, const struct wxp *x)
+{
+	bool two = w->backend != &wxp_fast && !(w->flags & WXP_ONE_ADDRESS);
+	int err;
+
+	areas_init(w, x);
+	w->base = reserve(w->size);
+	if (!w->base)
+		return -ENOMEM;
+	w->write = two ? reserve(window_sealable(w)) : w->base;
+	if (!w->write)
+		return -ENOMEM;
+	err = tables_map(w);
+	if (!err)
+		err = pools_init(w);
+	if (!err)
+		err = variables_map(w);
+	if (!err)
+		err = w->backend->map(w);
+	munlock(w->base, window_sealable(w));
+	if (!err)
+		err = harden_key(w);
+	return err ? err : harden_views(w);
+}
+
+/* Views with WXP_MSEAL stay. */
+static void window_unmap(struct window *w)
+{
+	size_t sealable = window_sealable(w);
+
+	if (w->base) {
+		munmap(w->base, sealable);
+		munmap(w->base + sealable, w->size - sealable);
+	}
+	if (w->write && w->write != w->base)
+		munmap(w->write, sealable);
+	if (w->lines)
+		munmap(w->lines, w->tables_size);
+	pools_exit(w);
+}
+
+static size_t smaller(size_t size)
+{
+	return size / 2 > MIN_WINDOW || size == MIN_WINDOW ? size / 2 : MIN_WINDOW;
+}
+
+/* The size that was asked for, or the largest that can be had */
+static int window_fit(struct window *w, const struct wxp *x)
+{
+	size_t size = x->asked ? x->asked : DEFAULT_WINDOW;
+	int err;
+
+	for (;;) {
+		w->size = size;
+		err = window_try(w, x);
+		if (!err)
+			return 0;
+		window_unmap(w);
+		size = smaller(size);
+		if (err != -ENOMEM || x->asked || size < MIN_WINDOW)
+			return err;
+		memset(&w->size, 0, sizeof(*w) - offsetof(struct window, size));
+	}
+}
+
+int window_open(struct wxp *x, struct window **out)
+{
+	static const struct backend *const backends[] = {
+		[WXP_BACKEND_KERNEL] = &wxp_kernel,
+		[WXP_BACKEND_PORTABLE] = &wxp_portable,
+		[WXP_BACKEND_FAST] = &wxp_fast,
+	};
+	struct window *w = calloc(1, sizeof(*w));
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	w->fd = -1;
+	w->page_size = (size_t)sysconf(_SC_PAGESIZE);
+	w->backend = backends[x->backend];
+	err = w->backend->open ? w->backend->open(w) : 0;
+	if (!err)
+		err = harden_check(x, w);
+	w->flags = x->flags;
+	w->key = x->key;
+	if (!err)
+		err = window_fit(w, x);
+	if (err) {
+		if (w->fd >= 0)
+			close(w->fd);
+		free(w);
+		return err;
+	}
+	*out = w;
+	return 0;
+}
+
+/* Whose number the descriptor's is by now is asked first: it may be the program's own. */
+void window_close(struct window *w)
+{
+	if (w->fd >= 0 && w->backend->is_ours(w)) {
+		if (!w->inherited)
+			w->backend->free(w, NULL, 0, &(bool){ false });
+		close(w->fd);
+	}
+	window_unmap(w);
+	free(w);
 }

@@ -11,22 +11,33 @@ O=${O:-$here/../../build}
 
 for b in portable fast; do
 	tap_run "$b" env WXPOOL_BACKEND=$b "$O/lib/tests/unit"
-	for page in 16384 65536; do
-		tap_run "$b, pages of $page" env WXPOOL_BACKEND=$b WXPOOL_TEST_PAGE=$page \
-			"$O/lib/tests/unit"
-	done
-	for t in unit fault; do
+	for t in unit fault model; do
 		tap_run "$b, sanitized $t" env WXPOOL_BACKEND=$b "$O/lib-sanitize/tests/$t"
 	done
+	# WXP_ONE_ADDRESS
+	tap_run "$b, model, one address" env WXPOOL_BACKEND=$b "$O/lib/tests/model" -n 20000 -f 2
 done
+for page in 16384 65536; do
+	tap_run "portable, pages of $page" env WXPOOL_BACKEND=portable WXPOOL_TEST_PAGE=$page \
+		"$O/lib/tests/unit"
+done
+tap_run "portable, as shipped" env WXPOOL_BACKEND=portable "$O/lib/tests/shipped"
+# From Debian 13 on, addresses can be too random for gcc's.
+tap_run "portable, threads sanitized" env WXPOOL_BACKEND=portable \
+	setarch -R "$O/lib-thread/tests/threads"
+tap_run "portable, model" env WXPOOL_BACKEND=portable "$O/lib/tests/model" -n 100000 -w 8
+tap_run "fast, model" env WXPOOL_BACKEND=fast "$O/lib/tests/model" -n 20000
+# All of "unit" would take several minutes.
 if command -v valgrind > /dev/null; then
-	for t in unit fault; do
-		tap_run "portable, valgrind $t" env WXPOOL_BACKEND=portable \
-			valgrind -q --leak-check=full --error-exitcode=9 --smc-check=all \
-			--suppressions="$here/valgrind.supp" "$O/lib/tests/$t"
-	done
+	memcheck=(valgrind -q --leak-check=full --error-exitcode=9 --smc-check=all)
+	tap_run "portable, valgrind fault" env WXPOOL_BACKEND=portable \
+		"${memcheck[@]}" --suppressions="$here/valgrind.supp" "$O/lib/tests/fault"
+	tap_run "portable, valgrind model" env WXPOOL_BACKEND=portable \
+		"${memcheck[@]}" "$O/lib/tests/model" -n 2000 -w 8
 else
 	tap_ok "portable, valgrind" "valgrind is not installed"
 fi
 tap_run "install" env O="$O" "$here/install.sh"
+tap_run "examples" env O="$O" "$here/examples.sh"
+tap_run "man" env O="$O" "$here/man.sh"
 tap_end

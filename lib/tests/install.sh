@@ -21,10 +21,11 @@ dest=$B/root
 prefix=/opt/wx
 inc=$dest$prefix/include
 libdir=$dest$prefix/lib
+version=$(sed -n 's/^VERSION := //p' "$lib/Makefile")
 
 installs() {
 	make -s -C "$lib" O="$O" DESTDIR="$dest" PREFIX=$prefix SANITIZE= install
-	(cd "$dest" && find . ! -type d | sort) > "$B/files"
+	(cd "$dest" && find . -path '*/man/man?' -prune -o ! -type d -print | sort) > "$B/files"
 	diff - "$B/files" <<-END
 		.$prefix/include/linux/wxpool.h
 		.$prefix/include/wxpool-uring.h
@@ -32,7 +33,7 @@ installs() {
 		.$prefix/lib/libwxpool.a
 		.$prefix/lib/libwxpool.so
 		.$prefix/lib/libwxpool.so.0
-		.$prefix/lib/libwxpool.so.0.1.0
+		.$prefix/lib/libwxpool.so.$version
 		.$prefix/lib/pkgconfig/libwxpool.pc
 	END
 }
@@ -50,9 +51,9 @@ map_names() {
 }
 
 exports() {
-	nm -D --defined-only "$libdir/libwxpool.so.0.1.0" | awk '$2 == "T" { print $3 }' | sort > "$B/exports"
-	map_names | sed 's/$/@@LIBWXPOOL_0.1/' | diff - "$B/exports"
-	! nm -D --defined-only "$libdir/libwxpool.so.0.1.0" | grep -v ' [TA] '
+	nm -D --defined-only "$libdir/libwxpool.so.$version" | awk '$2 == "T" { print $3 }' | sort > "$B/exports"
+	map_names | sed 's/$/@@LIBWXPOOL_0.2/' | diff - "$B/exports"
+	! nm -D --defined-only "$libdir/libwxpool.so.$version" | grep -v ' [TA] '
 }
 
 static_exports() {
@@ -94,6 +95,18 @@ static_example() {
 	WXPOOL_BACKEND=fast "$B/example-static" | grep '^42$'
 }
 
+# What it needs to be linked with
+needs() {
+	[ -z "$(pc --print-requires --print-requires-private)" ]
+	[ "$(pc --modversion)" = "$version" ]
+	readelf -d "$libdir/libwxpool.so" | awk '/NEEDED/ { print $NF }' | diff - <(echo '[libc.so.6]')
+}
+
+uninstalls() {
+	make -s -C "$lib" O="$O" DESTDIR="$dest" PREFIX=$prefix SANITIZE= uninstall
+	[ -z "$(find "$dest" ! -type d)" ]
+}
+
 tap_test "installs these files" installs
 tap_test "wxpool.h is C11" compiles "$CC" -std=c11 -x c -- wxpool.h
 tap_test "wxpool.h is C++11" compiles "$CXX" -std=c++11 -x c++ -- wxpool.h
@@ -111,7 +124,9 @@ tap_test "guide has a program" example
 if command -v pkg-config > /dev/null; then
 	tap_test "program of the guide, shared" shared_example
 	tap_test "program of the guide, static" static_example
+	tap_test "needs nothing but the C library" needs
 else
 	tap_ok "program of the guide" "pkg-config is not installed"
 fi
+tap_test "uninstalls them" uninstalls
 tap_end

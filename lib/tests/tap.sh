@@ -27,9 +27,14 @@ tap_not_ok() {
 
 # tap_test NAME CMD... : one test, its output shown where it fails
 tap_test() {
-	local name=$1
+	local name=$1 status
 	shift
-	if "$@" > "$tap_tmp" 2>&1; then
+	# Not by "if", in which a function goes on after what fails.
+	set +e
+	(set -e; "$@") > "$tap_tmp" 2>&1
+	status=$?
+	set -e
+	if [ $status = 0 ]; then
 		tap_ok "$name"
 	else
 		sed 's/^/# /' "$tap_tmp"

@@ -62,14 +62,17 @@ _Noreturn void test_skip(const char *why);
 		}							\
 	} while (0)
 
-/* lib.c: what several tests need */
+/* harness.c: what several tests need */
 struct wxp *open_window(size_t window);
 struct wxp *open_default(void);
 bool is_kernel(const struct wxp *w);
 bool is_portable(const struct wxp *w);
 bool is_fast(const struct wxp *w);
-void *must_alloc(struct wxp *w, uint32_t pool, size_t size, size_t align, enum wxp_prot prot);
-struct wxp_stats stats_of(struct wxp *w);
+struct wxp *open_flags(unsigned int flags);
+struct wxp_mem must_alloc(struct wxp *w, uint32_t pool, size_t size, size_t align,
+			  enum wxp_prot prot);
+void *must_load(struct wxp *w, uint32_t pool, uint32_t value);
+struct wxp_stats stats_of(struct wxp *w, uint32_t pool);
 void check_stats(struct wxp *w);
 void check_same_stats(const struct wxp_stats *a, const struct wxp_stats *b);
 bool is_zero(const void *p, size_t size);

@@ -1,46 +1,66 @@
 // SPDX-License-Identifier: MIT
-/*
- * wxpool-uring.h on a ring of the program's own. Needs the module, and
- * liburing.
- */
+/* Installs by a ring of the program's own. Needs the module, and liburing. */
 #include <wxpool-uring.h>
 
 #include <fcntl.h>
-#include <sys/mman.h>
 
 #include "test.h"
 
+#define MANY	8
+
 static struct io_uring ring;
 
-static struct wxp *open_both(unsigned int flags)
+static void open_ring(unsigned int flags)
 {
-	struct wxp *w = open_default();
-	int ret;
+	int err = io_uring_queue_init(2 * MANY, &ring, flags);
 
-	ret = io_uring_queue_init(8, &ring, flags);
-	if (ret) {
-		wxp_close(w);
-		test_fail(__FILE__, __LINE__, "io_uring_queue_init: %s", strerror(-ret));
+	if (err)
+		test_fail(__FILE__, __LINE__, "io_uring_queue_init: %s", strerror(-err));
+}
+
+/* Code of pools 1 to MANY that is not installed yet */
+struct jobs {
+	struct wxp *w;
+	char code[MANY][CODE_SIZE];
+	struct wxp_span spans[MANY];
+	struct wxp_piece pieces[MANY];
+	struct wxp_op *ops[MANY];
+	int results[MANY];
+};
+
+static void open_jobs(struct jobs *j)
+{
+	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
+	uint32_t i;
+
+	*j = (struct jobs){ .w = open_default() };
+	for (i = 0; i < MANY; i++) {
+		CHECK_EQ(wxp_place(j->w, i + 1, &r, 1, &j->spans[i]), 0);
+		code_write(j->code[i], 10 + i);
+		j->pieces[i] = (struct wxp_piece){ j->spans[i].addr, j->code[i], CODE_SIZE };
 	}
-	return w;
 }
 
-static void close_both(struct wxp *w)
+static void prepare(struct jobs *j, uint32_t i)
 {
-	io_uring_queue_exit(&ring);
-	wxp_close(w);
+	struct wxp_piece piece = j->pieces[i];
+
+	CHECK_EQ(wxp_install_prepare(j->w, i + 1, &piece, 1, &j->ops[i]), 0);
+	/* Which is not needed any more. */
+	memset(&piece, 0xff, sizeof(piece));
 }
 
-static struct io_uring_sqe *next_sqe(void)
+static struct io_uring_sqe *submit_later(struct jobs *j, uint32_t i)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
 
 	CHECK(sqe);
+	wxp_uring_prep_install(sqe, j->w, j->ops[i]);
+	sqe->user_data = i;
 	return sqe;
 }
 
-/* Submits and waits for @nr completions; results by user data. */
-static void run(int *results, unsigned int nr)
+static void run_ring(struct jobs *j, unsigned int nr)
 {
 	struct io_uring_cqe *cqe;
 	unsigned int i;
@@ -48,47 +68,72 @@ static void run(int *results, unsigned int nr)
 	CHECK_EQ(io_uring_submit(&ring), nr);
 	for (i = 0; i < nr; i++) {
 		CHECK(!io_uring_wait_cqe(&ring, &cqe));
-		CHECK(cqe->user_data < nr);
-		results[cqe->user_data] = cqe->res;
+		CHECK(cqe->user_data < MANY);
+		j->results[cqe->user_data] = cqe->res;
 		io_uring_cqe_seen(&ring, cqe);
 	}
 }
 
-static void install_by_ring(unsigned int flags)
+/* The ring's result for one */
+static int run_one(struct jobs *j, uint32_t i)
 {
-	struct wxp *w = open_both(flags);
-	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
-	char code[2][CODE_SIZE];
-	struct wxpool_install_range ranges[2];
-	struct wxpool_install ops[2];
-	struct wxp_span s[2];
-	struct wxp_piece p[2];
-	int res[2], fd = wxp_get_fd(w);
-	struct io_uring_sqe *sqe;
+	submit_later(j, i);
+	run_ring(j, 1);
+	return j->results[i];
+}
+
+static int complete(struct jobs *j, uint32_t i, int result)
+{
+	return wxp_install_complete(j->w, j->ops[i], result);
+}
+
+static bool is_installed(struct jobs *j, uint32_t i)
+{
+	return code_run(j->spans[i].addr) == 10 + i;
+}
+
+/* Nothing has come of it: it can be installed, and only now. */
+static void install_now(struct jobs *j, uint32_t i)
+{
+	CHECK_EQ(wxp_install(j->w, i + 1, &j->pieces[i], 1), 0);
+	CHECK(is_installed(j, i));
+	CHECK_EQ(wxp_install(j->w, i + 1, &j->pieces[i], 1), -EEXIST);
+}
+
+static void close_jobs(struct jobs *j)
+{
 	uint32_t i;
 
-	for (i = 0; i < 2; i++) {
-		CHECK_EQ(wxp_place(w, i + 1, &r, 1, &s[i]), 0);
-		code_write(code[i], i + 10);
-		p[i] = (struct wxp_piece){ s[i].addr, code[i], CODE_SIZE };
-		CHECK_EQ(wxp_install_prepare(w, i + 1, &p[i], 1, &ops[i], &ranges[i]), 0);
-		sqe = next_sqe();
-		wxp_uring_prep_install(sqe, fd, &ops[i]);
-		sqe->user_data = i;
+	check_stats(j->w);
+	for (i = 1; i <= MANY; i++)
+		CHECK_EQ(wxp_free(j->w, i), 0);
+	CHECK_EQ(stats_of(j->w, 0).pools, 0);
+	wxp_close(j->w);
+}
+
+static void install_by_ring(unsigned int flags)
+{
+	uint32_t i;
+	struct jobs j;
+
+	open_ring(flags);
+	open_jobs(&j);
+	j.pieces[3].src = (void *)8;	/* not readable */
+	for (i = 0; i < MANY; i++) {
+		prepare(&j, i);
+		submit_later(&j, i);
 	}
-	ranges[1].source = 8;	/* not readable */
-	CHECK_EQ(wxp_free(w, 1), -EBUSY);
-	run(res, 2);
-	CHECK_EQ(wxp_install_done(w, &ops[0], res[0]), 0);
-	CHECK_EQ(wxp_install_done(w, &ops[1], res[1]), -EFAULT);
-	CHECK_EQ(code_run(s[0].addr), 10);
-	CHECK(load_faults((char *)s[0].addr + PAGE));
-	CHECK_EQ(stats_of(w).lines_installed, 1);
-	CHECK_EQ(wxp_install(w, 2, &p[1], 1), 0);
-	CHECK_EQ(code_run(s[1].addr), 11);
-	CHECK_EQ(wxp_free(w, 1), 0);
-	CHECK_EQ(wxp_free(w, 2), 0);
-	close_both(w);
+	run_ring(&j, MANY);
+	for (i = 0; i < MANY; i++) {
+		CHECK_EQ(wxp_free(j.w, i + 1), -EBUSY);
+		CHECK_EQ(complete(&j, i, j.results[i]), i == 3 ? -EFAULT : 0);
+		CHECK(i == 3 || is_installed(&j, i));
+	}
+	CHECK_EQ(stats_of(j.w, 0).installed, (MANY - 1) * WXP_LINE);
+	j.pieces[3].src = j.code[3];
+	install_now(&j, 3);
+	close_jobs(&j);
+	io_uring_queue_exit(&ring);
 }
 
 TEST(install_by_own_ring)
@@ -101,116 +146,376 @@ TEST(install_by_polled_ring)
 	install_by_ring(IORING_SETUP_SQPOLL);
 }
 
+/* Pieces of several sources, and what they leave of their lines */
+TEST(gather_by_ring)
+{
+	struct wxp_request r[] = { { 300, 0, WXP_RX }, { 200, 0, WXP_R } };
+	struct wxp *w = open_default();
+	struct wxp_span s[2];
+	struct wxp_piece p[3];
+	struct jobs j = { .w = w };
+	char code[CODE_SIZE];
+
+	open_ring(0);
+	CHECK_EQ(wxp_place(w, 1, r, 2, s), 0);
+	code_write(code, 99);
+	p[0] = (struct wxp_piece){ (char *)s[0].addr + 128, code, 3 };
+	p[1] = (struct wxp_piece){ (char *)s[0].addr + 131, code + 3, CODE_SIZE - 3 };
+	p[2] = (struct wxp_piece){ (char *)s[1].addr + 10, "constants", 10 };
+	CHECK_EQ(wxp_install_prepare(w, 1, p, 3, &j.ops[0]), 0);
+	CHECK_EQ(complete(&j, 0, run_one(&j, 0)), 0);
+	CHECK_EQ(code_run((char *)s[0].addr + 128), 99);
+	CHECK(!memcmp((char *)s[0].addr + 128 + CODE_SIZE, CODE_TRAP, 4));
+	CHECK(!strcmp((char *)s[1].addr + 10, "constants"));
+	CHECK(is_zero(s[1].addr, 10) && is_zero((char *)s[1].addr + 20, 44));
+	CHECK_EQ(stats_of(w, 1).installed, 2 * WXP_LINE);
+	CHECK_EQ(wxp_free(w, 1), 0);
+	wxp_close(w);
+	io_uring_queue_exit(&ring);
+}
+
+TEST(linked_installs_in_order)
+{
+	struct jobs j;
+	uint32_t i;
+
+	open_ring(0);
+	open_jobs(&j);
+	for (i = 0; i < 4; i++) {
+		prepare(&j, i);
+		submit_later(&j, i)->flags |= i < 3 ? IOSQE_IO_LINK : 0;
+	}
+	run_ring(&j, 4);
+	for (i = 0; i < 4; i++) {
+		CHECK_EQ(complete(&j, i, j.results[i]), 0);
+		CHECK(is_installed(&j, i));
+	}
+	close_jobs(&j);
+	io_uring_queue_exit(&ring);
+}
+
 /* A second install that is linked to one that fails is never started. */
 TEST(linked_install_is_cancelled)
 {
-	struct wxp *w = open_both(0);
+	struct jobs j;
+
+	open_ring(0);
+	open_jobs(&j);
+	j.pieces[0].src = (void *)8;
+	prepare(&j, 0);
+	prepare(&j, 1);
+	submit_later(&j, 0)->flags |= IOSQE_IO_LINK;
+	submit_later(&j, 1);
+	run_ring(&j, 2);
+	CHECK_EQ(complete(&j, 0, j.results[0]), -EFAULT);
+	CHECK_EQ(complete(&j, 1, j.results[1]), -ECANCELED);
+	CHECK_EQ(stats_of(j.w, 0).installed, 0);
+	j.pieces[0].src = j.code[0];
+	install_now(&j, 0);
+	install_now(&j, 1);
+	close_jobs(&j);
+	io_uring_queue_exit(&ring);
+}
+
+TEST(errors_of_prepare)
+{
+	static struct wxp_piece many[WXP_MAX_PIECES + 1];
+	struct wxp_op *op = NULL;
+	struct wxp_piece beyond;
+	struct jobs j;
+
+	open_jobs(&j);
+	beyond = (struct wxp_piece){ j.pieces[0].addr, j.code, 2 * WXP_LINE };
+	CHECK_EQ(wxp_install_prepare(NULL, 1, j.pieces, 1, &op), -EINVAL);
+	CHECK_EQ(wxp_install_prepare(j.w, 0, j.pieces, 1, &op), -EINVAL);
+	CHECK_EQ(wxp_install_prepare(j.w, 1, NULL, 1, &op), -EINVAL);
+	CHECK_EQ(wxp_install_prepare(j.w, 1, j.pieces, 0, &op), -EINVAL);
+	CHECK_EQ(wxp_install_prepare(j.w, 1, j.pieces, 1, NULL), -EINVAL);
+	CHECK_EQ(wxp_install_prepare(j.w, 1, &beyond, 1, &op), -EINVAL);
+	CHECK_EQ(wxp_install_prepare(j.w, 2, j.pieces, 1, &op), -EINVAL);
+	CHECK_EQ(wxp_install_prepare(j.w, 99, j.pieces, 1, &op), -ENOENT);
+	CHECK_EQ(wxp_install_prepare(j.w, 1, many, WXP_MAX_PIECES + 1, &op), -E2BIG);
+	CHECK(!op);
+	/* Lines that are under way are nobody else's. */
+	prepare(&j, 0);
+	CHECK_EQ(wxp_install_prepare(j.w, 1, j.pieces, 1, &op), -EEXIST);
+	CHECK_EQ(wxp_install(j.w, 1, j.pieces, 1), -EEXIST);
+	CHECK_EQ(complete(&j, 0, -ECANCELED), -ECANCELED);
+	install_now(&j, 0);
+	close_jobs(&j);
+}
+
+TEST(other_backends_have_no_ring)
+{
+	struct wxp_options opts = { .size = sizeof(opts), .backend = WXP_BACKEND_PORTABLE };
 	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
-	char code[CODE_SIZE];
-	struct wxpool_install_range ranges[2];
-	struct wxpool_install ops[2];
-	struct wxp_span s[2];
-	struct io_uring_sqe *sqe;
-	int res[2];
+	struct wxp *w = NULL;
+	struct wxp_span s;
+	struct wxp_op *op;
+
+	CHECK_EQ(wxp_open(&w, &opts), 0);
+	CHECK_EQ(wxp_place(w, 1, &r, 1, &s), 0);
+	CHECK_EQ(wxp_install_prepare(w, 1, &(struct wxp_piece){ s.addr, "", 1 }, 1, &op),
+		 -EOPNOTSUPP);
+	CHECK_EQ(wxp_get_fd(w), -EOPNOTSUPP);
+	CHECK_EQ(wxp_free(w, 1), 0);
+	wxp_close(w);
+}
+
+/* What is no result, or of no operation, changes nothing. */
+TEST(what_comes_back_is_checked)
+{
+	static const int absurd[] = { 1, 64, 4096, INT32_MAX, -4096, -100000, INT32_MIN };
+	struct jobs j, other;
+	struct wxp_op *op;
+	size_t i;
+
+	open_ring(0);
+	open_jobs(&j);
+	open_jobs(&other);
+	prepare(&j, 0);
+	prepare(&j, 1);
+	prepare(&other, 0);
+	for (i = 0; i < sizeof(absurd) / sizeof(absurd[0]); i++)
+		CHECK_EQ(complete(&j, 0, absurd[i]), -EINVAL);
+	CHECK_EQ(wxp_install_complete(j.w, NULL, 0), -EINVAL);
+	CHECK_EQ(wxp_install_complete(NULL, j.ops[0], 0), -EINVAL);
+	CHECK_EQ(wxp_install_complete(j.w, (struct wxp_op *)&j, 0), -EINVAL);
+	CHECK_EQ(wxp_install_complete(j.w, other.ops[0], -ECANCELED), -EINVAL);
+	CHECK_EQ(wxp_install_complete(other.w, j.ops[0], -ECANCELED), -EINVAL);
+	CHECK_EQ(wxp_free(j.w, 1), -EBUSY);
+	CHECK_EQ(wxp_free(other.w, 1), -EBUSY);
+	CHECK_EQ(complete(&j, 0, run_one(&j, 0)), 0);
+	CHECK(is_installed(&j, 0));
+	/* Twice: neither while others are under way, nor when none is. */
+	op = j.ops[0];
+	CHECK_EQ(wxp_install_complete(j.w, op, 0), -EINVAL);
+	CHECK_EQ(wxp_install_complete(j.w, op, -ECANCELED), -EINVAL);
+	CHECK_EQ(complete(&j, 1, -ECANCELED), -ECANCELED);
+	CHECK_EQ(wxp_install_complete(j.w, op, -EACCES), -EINVAL);
+	CHECK_EQ(complete(&other, 0, -ECANCELED), -ECANCELED);
+	CHECK(is_installed(&j, 0));
+	close_jobs(&j);
+	close_jobs(&other);
+	io_uring_queue_exit(&ring);
+}
+
+TEST(pool_stays_until_completion)
+{
+	struct wxp_stats before, after;
+	struct jobs j;
+
+	open_jobs(&j);
+	prepare(&j, 0);
+	before = stats_of(j.w, 1);
+	CHECK_EQ(wxp_free(j.w, 1), -EBUSY);
+	CHECK_EQ(wxp_free_many(j.w, (uint32_t[]){ 1, 2 }, 2), -EBUSY);
+	after = stats_of(j.w, 1);
+	check_same_stats(&before, &after);
+	/* The other one went. */
+	CHECK_EQ(wxp_free(j.w, 2), -ENOENT);
+	CHECK_EQ(wxp_pool_of(j.w, j.spans[0].addr), 1);
+	CHECK_EQ(complete(&j, 0, -ECANCELED), -ECANCELED);
+	CHECK_EQ(wxp_free(j.w, 1), 0);
+	CHECK_EQ(wxp_pool_of(j.w, j.spans[0].addr), 0);
+	wxp_close(j.w);
+}
+
+/* Any error of the program's own: what was not submitted */
+TEST(not_submitted)
+{
+	static const int errors[] = { -ECANCELED, -EAGAIN, -EBUSY, -ENOMEM, -4095 };
+	struct jobs j;
+	size_t i;
+
+	open_jobs(&j);
+	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		prepare(&j, 0);
+		CHECK_EQ(complete(&j, 0, errors[i]), errors[i]);
+		CHECK_EQ(stats_of(j.w, 0).installed, 0);
+	}
+	install_now(&j, 0);
+	close_jobs(&j);
+}
+
+/* Results by which a kernel or a policy refuses a ring */
+TEST(refused_ring_is_replaced)
+{
+	static const int errors[] = { -EOPNOTSUPP, -EACCES, -EPERM };
+	struct jobs j;
 	uint32_t i;
 
-	code_write(code, 1);
-	for (i = 0; i < 2; i++) {
-		CHECK_EQ(wxp_place(w, i + 1, &r, 1, &s[i]), 0);
-		CHECK_EQ(wxp_install_prepare(w, i + 1,
-					     &(struct wxp_piece){ s[i].addr, code, CODE_SIZE }, 1,
-					     &ops[i], &ranges[i]), 0);
-		sqe = next_sqe();
-		wxp_uring_prep_install(sqe, wxp_get_fd(w), &ops[i]);
-		sqe->user_data = i;
-		sqe->flags |= i ? 0 : IOSQE_IO_LINK;
+	open_jobs(&j);
+	j.pieces[4].src = (void *)8;
+	for (i = 0; i < 3; i++) {
+		prepare(&j, i);
+		CHECK_EQ(complete(&j, i, errors[i]), 0);
+		CHECK(is_installed(&j, i));
 	}
-	ranges[0].source = 8;
-	run(res, 2);
-	CHECK_EQ(wxp_install_done(w, &ops[0], res[0]), -EFAULT);
-	CHECK_EQ(wxp_install_done(w, &ops[1], res[1]), -ECANCELED);
-	CHECK_EQ(stats_of(w).lines_installed, 0);
-	CHECK_EQ(wxp_free(w, 1), 0);
-	CHECK_EQ(wxp_free(w, 2), 0);
-	close_both(w);
+	prepare(&j, 4);
+	CHECK_EQ(complete(&j, 4, -EACCES), -EFAULT);
+	CHECK_EQ(stats_of(j.w, 0).installed, 3 * WXP_LINE);
+	j.pieces[4].src = j.code[4];
+	install_now(&j, 4);
+	close_jobs(&j);
 }
 
-/* Runs the one that was filled in last. */
-static int run_one(struct io_uring_sqe *sqe)
+/* A ring that is not allowed to do this */
+TEST(restricted_ring)
 {
-	int res = 1;
+	struct io_uring_restriction nops = {
+		.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_NOP,
+	};
+	struct jobs j;
 
-	sqe->user_data = 0;
-	run(&res, 1);
-	return res;
+	open_ring(IORING_SETUP_R_DISABLED);
+	CHECK(!io_uring_register_restrictions(&ring, &nops, 1));
+	CHECK(!io_uring_enable_rings(&ring));
+	open_jobs(&j);
+	prepare(&j, 0);
+	CHECK_EQ(run_one(&j, 0), -EACCES);
+	CHECK_EQ(complete(&j, 0, j.results[0]), 0);
+	CHECK(is_installed(&j, 0));
+	close_jobs(&j);
+	io_uring_queue_exit(&ring);
 }
 
-/* All operations, on a device of the program's own. */
-TEST(every_operation)
+/* The device refuses, in the ring and out of it. */
+TEST(frozen_meanwhile)
 {
-	struct wxp *w = open_both(0);
-	struct wxpool_info info = { .size = sizeof(info) };
-	struct wxpool_alloc_range pages = { .length = PAGE };
-	struct wxpool_alloc alloc = {
-		.size = sizeof(alloc), .pool = 1, .ranges = (uintptr_t)&pages, .nr_ranges = 1,
-	};
-	struct wxpool_protect_range sealed = { .length = PAGE, .prot = WXPOOL_PROT_X };
-	struct wxpool_protect protect = {
-		.size = sizeof(protect), .pool = 1, .ranges = (uintptr_t)&sealed, .nr_ranges = 1,
-	};
-	struct wxpool_install_range bytes = { .length = CODE_SIZE, .prot = WXPOOL_PROT_X };
-	struct wxpool_install install = {
-		.size = sizeof(install), .pool = 1, .ranges = (uintptr_t)&bytes, .nr_ranges = 1,
-	};
-	uint32_t pool = 1;
-	struct wxpool_free arg = {
-		.size = sizeof(arg), .pools = (uintptr_t)&pool, .nr_pools = 1,
-	};
-	struct wxpool_freeze freeze = { .size = sizeof(freeze) };
-	struct io_uring_sqe *sqe;
-	char code[CODE_SIZE], *p;
-	int fd;
+	struct wxp_op *op;
+	struct jobs j;
 
-	fd = open("/dev/wxpool", O_RDWR | O_CLOEXEC);
-	CHECK(fd >= 0);
-	sqe = next_sqe();
-	wxp_uring_prep_info(sqe, fd, &info);
-	CHECK_EQ(run_one(sqe), 0);
-	CHECK_EQ(info.abi_version, WXPOOL_ABI_VERSION);
-	CHECK_EQ(info.page_size, PAGE);
-	protect.context = info.context;
+	open_ring(0);
+	open_jobs(&j);
+	prepare(&j, 0);
+	prepare(&j, 1);
+	CHECK_EQ(wxp_freeze(j.w), 0);
+	CHECK_EQ(wxp_install_prepare(j.w, 3, &j.pieces[2], 1, &op), -EROFS);
+	CHECK_EQ(complete(&j, 0, run_one(&j, 0)), -EROFS);
+	CHECK_EQ(complete(&j, 1, -EACCES), -EROFS);
+	CHECK_EQ(stats_of(j.w, 0).installed, 0);
+	close_jobs(&j);
+	io_uring_queue_exit(&ring);
+}
 
-	sqe = next_sqe();
-	wxp_uring_prep_alloc(sqe, fd, &alloc);
-	CHECK_EQ(run_one(sqe), 0);
-	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(p != MAP_FAILED);
-	code_write(p, 33);
-	sqe = next_sqe();
-	wxp_uring_prep_protect(sqe, fd, &protect);
-	CHECK_EQ(run_one(sqe), 0);
-	CHECK(store_faults(p));
-	munmap(p, PAGE);
-	p = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	CHECK(p != MAP_FAILED);
-	CHECK_EQ(code_run(p), 33);
-	munmap(p, PAGE);
-	sqe = next_sqe();
-	wxp_uring_prep_free(sqe, fd, &arg);
-	CHECK_EQ(run_one(sqe), 0);
-	CHECK_EQ(arg.pages_freed, 1);
-	sqe = next_sqe();
-	wxp_uring_prep_free(sqe, fd, &arg);
-	CHECK_EQ(run_one(sqe), -ENOENT);
+/* The number is another context's by the time the ring sees it. */
+TEST(lost_descriptor)
+{
+	struct wxp_stats before, after;
+	struct jobs j, other;
+	int fd, keep, null;
 
-	sqe = next_sqe();
-	wxp_uring_prep_freeze(sqe, fd, &freeze);
-	CHECK_EQ(run_one(sqe), 0);
-	code_write(code, 1);
-	bytes.source = (uintptr_t)code;
-	sqe = next_sqe();
-	wxp_uring_prep_install(sqe, fd, &install);
-	CHECK_EQ(run_one(sqe), -EROFS);
+	open_ring(0);
+	open_jobs(&j);
+	open_jobs(&other);
+	install_now(&other, 0);
+	fd = wxp_get_fd(j.w);
+	keep = dup(fd);
+	prepare(&j, 0);
+	prepare(&j, 1);
+	prepare(&j, 2);
+	prepare(&j, 3);
+	before = stats_of(other.w, 0);
+	CHECK_EQ(dup2(wxp_get_fd(other.w), fd), fd);
+	CHECK_EQ(complete(&j, 0, run_one(&j, 0)), -EBADF);
+	/* Which takes any command */
+	null = open("/dev/null", O_RDWR);
+	CHECK_EQ(dup2(null, fd), fd);
+	CHECK_EQ(complete(&j, 3, run_one(&j, 3)), -EBADF);
+	close(null);
 	close(fd);
-	close_both(w);
+	CHECK_EQ(complete(&j, 1, run_one(&j, 1)), -EBADF);
+	CHECK_EQ(complete(&j, 2, -EACCES), -EBADF);
+	after = stats_of(other.w, 0);
+	check_same_stats(&before, &after);
+	CHECK_EQ(before.charged, after.charged);
+	CHECK(is_installed(&other, 0));
+	CHECK_EQ(dup2(keep, fd), fd);
+	close(keep);
+	install_now(&j, 0);
+	install_now(&j, 2);
+	close_jobs(&j);
+	close_jobs(&other);
+	io_uring_queue_exit(&ring);
+}
+
+/* The operation is the parent's: the child has a window of its own. */
+static void use_in_child(struct jobs *j)
+{
+	char code[CODE_SIZE];
+	void *addr = NULL;
+
+	CHILD_CHECK(complete(j, 0, 0) == -EINVAL);
+	CHILD_CHECK(complete(j, 0, -EACCES) == -EINVAL);
+	CHILD_CHECK(wxp_free(j->w, 1) == 0);
+	CHILD_CHECK(wxp_free(j->w, 1) == -ENOENT);
+	code_write(code, 3);
+	CHILD_CHECK(!wxp_load(j->w, 1, code, CODE_SIZE, WXP_RX, &addr));
+	CHILD_CHECK(code_run(addr) == 3 && code_run(j->spans[1].addr) == 11);
+	CHILD_CHECK(!wxp_free(j->w, 1));
+	wxp_close(j->w);
+	_exit(0);
+}
+
+TEST(fork_with_a_prepared_install)
+{
+	struct jobs j;
+	pid_t pid;
+
+	open_ring(0);
+	open_jobs(&j);
+	install_now(&j, 1);
+	prepare(&j, 0);
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		use_in_child(&j);
+	wait_child(pid);
+	CHECK_EQ(wxp_free(j.w, 1), -EBUSY);
+	CHECK_EQ(complete(&j, 0, run_one(&j, 0)), 0);
+	CHECK(is_installed(&j, 0));
+	close_jobs(&j);
+	io_uring_queue_exit(&ring);
+}
+
+/* A child's own ring */
+static void install_in_child(struct jobs *j)
+{
+	struct wxp_request r = { CODE_SIZE, 0, WXP_RX };
+
+	open_ring(0);
+	CHILD_CHECK(!wxp_place(j->w, 1, &r, 1, &j->spans[0]));
+	j->pieces[0].addr = j->spans[0].addr;
+	prepare(j, 0);
+	CHILD_CHECK(!complete(j, 0, run_one(j, 0)));
+	CHILD_CHECK(is_installed(j, 0) && is_installed(j, 1));
+	_exit(0);
+}
+
+TEST(ring_in_a_child)
+{
+	struct jobs j;
+	pid_t pid;
+
+	open_jobs(&j);
+	install_now(&j, 1);
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		install_in_child(&j);
+	wait_child(pid);
+	install_now(&j, 0);
+	close_jobs(&j);
+}
+
+/* What was prepared and not submitted goes with its context. */
+TEST(close_with_a_prepared_install)
+{
+	struct jobs j;
+
+	open_jobs(&j);
+	prepare(&j, 0);
+	prepare(&j, 5);
+	wxp_close(j.w);
 }

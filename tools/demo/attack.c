@@ -41,6 +41,7 @@ static const char *const kind_names[] = { "anonymous", "memfd", "/dev/wxpool" };
 struct victim {
 	enum kind kind;
 	unsigned char *code;
+	unsigned char *written;	/* where the code was written */
 	int fd;		/* MEMFD, WXPOOL: what the code is mapped from */
 	off_t offset;
 };
@@ -137,6 +138,7 @@ static void make_plain(struct victim *v)
 	v->code = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, flags, v->fd, 0);
 	if (v->code == MAP_FAILED)
 		die("mmap", errno);
+	v->written = v->code;
 	memcpy(v->code, good, sizeof(good));
 	if (mprotect(v->code, PAGE, PROT_READ | PROT_EXEC))
 		die("mprotect", errno);
@@ -144,19 +146,20 @@ static void make_plain(struct victim *v)
 
 static void make_sealed(struct victim *v)
 {
-	void *ptr;
+	struct wxp_mem mem;
 	int err;
 
-	err = wxp_alloc(wxp, POOL, sizeof(good), 0, WXP_RX, &ptr);
+	err = wxp_alloc(wxp, POOL, sizeof(good), 0, WXP_RX, &mem);
 	if (!err) {
-		memcpy(ptr, good, sizeof(good));
+		memcpy(mem.write, good, sizeof(good));
 		err = wxp_protect(wxp, POOL);
 	}
 	if (err) {
 		fprintf(stderr, "attack: %s\n", wxp_strerror(err));
 		exit(1);
 	}
-	v->code = ptr;
+	v->code = mem.addr;
+	v->written = mem.write;
 	v->fd = find_device();
 }
 
@@ -198,6 +201,12 @@ static unsigned char *page_of(const struct victim *v)
 static int try_store(struct victim *v)
 {
 	return store(v->code);
+}
+
+/* On /dev/wxpool that is another view, which can be written as long as nothing is sealed. */
+static int try_store_written(struct victim *v)
+{
+	return store(v->written);
 }
 
 static int try_mprotect_rw(struct victim *v)
@@ -295,6 +304,8 @@ static const struct {
 } attempts[] = {
 	{ "a store into the code", try_store,
 	  { REFUSED, REFUSED, REFUSED } },
+	{ "a store where it was written", try_store_written,
+	  { REFUSED, REFUSED, REFUSED } },
 	{ "mprotect() to RW, a store", try_mprotect_rw,
 	  { DONE, DONE, REFUSED } },
 	{ "mprotect() to RWX, a store", try_mprotect_rwx,
@@ -370,12 +381,12 @@ static void show_maps(void)
 
 static void show_attempts(void)
 {
-	printf("\n%-28s", "Attempts to change it:");
+	printf("\n%-30s", "Attempts to change it:");
 	for (int k = 0; k < NR_KINDS; k++)
 		printf("  %-14s", kind_names[k]);
 	putchar('\n');
 	for (size_t i = 0; i < ARRAY_SIZE(attempts); i++) {
-		printf("  %-26s", attempts[i].what);
+		printf("  %-28s", attempts[i].what);
 		for (int k = 0; k < NR_KINDS; k++)
 			attempt(i, (enum kind)k);
 		putchar('\n');

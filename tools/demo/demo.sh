@@ -52,25 +52,23 @@ compare()
 	"./native/$native" "$@" > "$tmp/native" 2>&1 || want=$?
 	"$wxlli" --stats "${options[@]}" "$@" > "$tmp/jit" 2> "$tmp/stats" ||
 		status=$?
-	printf '   %-28s %4d lines, status %2d  %4d %4d %4d %6d %6d\n' "$label" \
-		"$(wc -l < "$tmp/jit")" "$status" "$(counter "at exit" "pages code")" \
-		"$(counter "at exit" "pages read-only")" \
-		"$(counter "at exit" "pages data")" "$(counter "at exit" pools)" \
-		"$(counter "at exit" "system calls")"
+	printf '   %-28s %4d lines, status %2d  %7d %9d %9d %5d\n' "$label" \
+		"$(wc -l < "$tmp/jit")" "$status" "$(counter "at exit" code)" \
+		"$(counter "at exit" constants)" "$(counter "at exit" variables)" \
+		"$(counter "at exit" pools)"
 	[ "$status" -eq "$want" ] || bad "natively its status is $want"
 	cmp -s "$tmp/native" "$tmp/jit" ||
 		bad "natively its output is: $(diff "$tmp/native" "$tmp/jit" | head -n 3)"
 	! grep -v '^wxlli: [a-z ]*: ' "$tmp/stats" || bad "it said the above"
-	left=$(($(counter freed pools) + $(counter freed "pages code") +
-		$(counter freed "pages read-only") + $(counter freed "pages data") +
-		$(counter freed "pages kept")))
-	[ "$left" -eq 0 ] || bad "it left $left pools and pages"
+	left=$(($(counter freed pools) + $(counter freed code) + $(counter freed constants) +
+		$(counter freed variables) + $(counter freed retired)))
+	[ "$left" -eq 0 ] || bad "it left $left pools and bytes"
 }
 
 programs()
 {
-	printf '   %-28s %22s  %4s %4s %4s %6s %6s\n' "" "as native:" code r/o \
-		data pools calls
+	printf '   %-28s %21s  %7s %9s %9s %5s\n' "" "as native:" code constants \
+		variables pools
 	compare "recursion" recursion recursion.ll
 	compare "varargs and printf" varargs varargs.ll -- "an argument" 2
 	compare "function pointers, switches" dispatch dispatch.ll
@@ -79,7 +77,7 @@ programs()
 	compare "208 functions" many many.bc
 	compare "interpreter with a script" interp interp.ll -- primes.words
 	compare "two modules" twomod --extra-module=twomod-other.bc twomod-main.bc
-	echo "   (pages of code, read-only data, data; pools; system calls for memory)"
+	echo "   (bytes of code, constants and variables; pools)"
 }
 
 [ "$(id -u)" -eq 0 ] || die "needs root, to load the module"

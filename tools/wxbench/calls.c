@@ -2,9 +2,10 @@
 /*
  * Counts system calls that concern memory, of whoever makes them: these
  * functions take the place of the C library's, also for shared libraries; and
- * the linker gives us what this program and libwxpool ask of syscall() and of
- * liburing. The C library's own (malloc) do not come through here.
+ * the linker gives us what this program and libwxpool ask of syscall(). The C
+ * library's own (malloc) do not come through here.
  */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -17,11 +18,8 @@
 #include "measure.h"
 
 static atomic_ulong made, mapped;
+static uint64_t *ioctl_sum;
 
-struct io_uring;
-
-int __real_io_uring_submit_and_wait(struct io_uring *ring, unsigned int nr);
-int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned int nr);
 long __real_syscall(long nr, ...);
 long __wrap_syscall(long nr, long a, long b, long c, long d, long e, long f);
 
@@ -35,6 +33,12 @@ uint64_t calls_made(void)
 uint64_t bytes_mapped(void)
 {
 	return atomic_load_explicit(&mapped, memory_order_relaxed);
+}
+
+/** calls_time_ioctl() - add up in @sum the instructions of ioctls; NULL: no more */
+void calls_time_ioctl(uint64_t *sum)
+{
+	ioctl_sum = sum;
 }
 
 static void count(void)
@@ -103,6 +107,39 @@ int ftruncate64(int fd, off64_t length)
 	return (int)__real_syscall(SYS_ftruncate, fd, length);
 }
 
+int munlock(const void *addr, size_t len)
+{
+	count();
+	return (int)__real_syscall(SYS_munlock, addr, len);
+}
+
+ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+	count();
+	return __real_syscall(SYS_pwrite64, fd, buf, len, offset);
+}
+
+ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t offset)
+{
+	count();
+	return __real_syscall(SYS_pwrite64, fd, buf, len, offset);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+	count();
+	return (int)__real_syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
+static int timed_ioctl(int fd, unsigned long op, void *arg)
+{
+	uint64_t start = read_instructions();
+	int ret = (int)__real_syscall(SYS_ioctl, fd, op, arg);
+
+	*ioctl_sum += read_instructions() - start;
+	return ret;
+}
+
 int ioctl(int fd, unsigned long op, ...)
 {
 	va_list ap;
@@ -112,6 +149,8 @@ int ioctl(int fd, unsigned long op, ...)
 	arg = va_arg(ap, void *);
 	va_end(ap);
 	count();
+	if (ioctl_sum)
+		return timed_ioctl(fd, op, arg);
 	return (int)__real_syscall(SYS_ioctl, fd, op, arg);
 }
 
@@ -119,10 +158,4 @@ long __wrap_syscall(long nr, long a, long b, long c, long d, long e, long f)
 {
 	count();
 	return __real_syscall(nr, a, b, c, d, e, f);
-}
-
-int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned int nr)
-{
-	count();
-	return __real_io_uring_submit_and_wait(ring, nr);
 }

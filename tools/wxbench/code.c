@@ -106,3 +106,14 @@ void module_touch(const struct module *mod)
 		die("published data is wrong");
 	*data = 8;
 }
+
+/** random_below() - a number from 0 to @n - 1; the same ones in each run */
+size_t random_below(size_t n)
+{
+	static uint64_t state = 88172645463325252;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state % n;
+}

@@ -12,6 +12,7 @@ void code_set(void *buf, uint32_t value);
 void code_run(const void *code, uint32_t value);
 void module_init(struct module *mod, struct part *parts, const size_t sizes[3]);
 void module_touch(const struct module *mod);
+size_t random_below(size_t n);
 
 /* work-publish.c */
 void batch_init(struct module *mod, const struct options *opt);

@@ -59,7 +59,16 @@ static int64_t read_shootdowns(void)
 	return sum;
 }
 
-static int64_t read_vmas(void)
+static int64_t read_switches(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	return ru.ru_nvcsw;
+}
+
+/** measure_vmas() - mappings that the process has now */
+int64_t measure_vmas(void)
 {
 	FILE *f = open_proc("/proc/self/maps");
 	int64_t nr = 0;
@@ -105,10 +114,11 @@ static int64_t read_kernel(void)
  */
 void measure_start(struct counters *c)
 {
-	c->vmas = read_vmas();
+	c->vmas = measure_vmas();
 	c->kernel = read_kernel();
 	c->shootdowns = read_shootdowns();
 	c->faults = read_faults();
+	c->switches = read_switches();
 	c->calls = (int64_t)calls_made();
 	memset(lap_sum, 0, sizeof(lap_sum));
 	profile_start();
@@ -124,9 +134,10 @@ void measure_stop(struct counters *c)
 	memcpy(c->phases, lap_sum, sizeof(c->phases));
 	c->calls = (int64_t)calls_made() - c->calls;
 	c->faults = read_faults() - c->faults;
+	c->switches = read_switches() - c->switches;
 	c->shootdowns = read_shootdowns() - c->shootdowns;
 	c->kernel = read_kernel() - c->kernel;
-	c->vmas = read_vmas() - c->vmas;
+	c->vmas = measure_vmas() - c->vmas;
 }
 
 static void print_instructions(const struct counters *c, double items)
@@ -149,6 +160,7 @@ void measure_print(const struct counters *c, double items, bool alone)
 	printf(" calls=%.4f", (double)c->calls / items);
 	printf(" faults=%.4f", (double)c->faults / items);
 	printf(" shootdowns=%.4f", (double)c->shootdowns / items);
+	printf(" switches=%.4f", (double)c->switches / items);
 	printf(" vmas=%ld", (long)c->vmas);
 	printf(" kmem=%.1f", (double)c->kernel / items);
 }

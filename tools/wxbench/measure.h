@@ -41,6 +41,7 @@ enum phase {
  * @calls: system calls that concern memory, of all threads
  * @faults: page faults, minor and major
  * @shootdowns: interrupts to other CPUs that flush their TLBs
+ * @switches: context switches that threads asked for: they waited for something
  * @vmas: lines of /proc/self/maps
  * @kernel: kernel memory in bytes: slab, page tables, vmalloc
  */
@@ -50,6 +51,7 @@ struct counters {
 	int64_t calls;
 	int64_t faults;
 	int64_t shootdowns;
+	int64_t switches;
 	int64_t vmas;
 	int64_t kernel;
 };
@@ -61,6 +63,7 @@ extern const char *const phase_names[NR_PHASES];
 #define COST_CALLS	(6 * COST_ROUNDS)
 
 void measure_start(struct counters *c);
+int64_t measure_vmas(void);
 int64_t measure_rows(const char *path, const char *const *rows, size_t nr);
 void measure_stop(struct counters *c);
 void measure_print(const struct counters *c, double items, bool alone);
@@ -97,6 +100,7 @@ static inline void lap(enum phase phase)
 /* calls.c */
 uint64_t calls_made(void);
 uint64_t bytes_mapped(void);
+void calls_time_ioctl(uint64_t *sum);
 
 /* profile.c */
 void profile_start(void);

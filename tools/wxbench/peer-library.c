@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * libwxpool, on the device and on its portable backend: "inplace" writes to
- * the final place and protects it, "install" hands the bytes over.
+ * libwxpool, on the device and on its portable backend: "load" hands bytes over
+ * and is told where they are, "many" does that with several functions by one
+ * call, "install" asks for places first, "inplace" writes to memory that it
+ * protects.
  */
 #include <string.h>
 
+#include <linux/wxpool.h>
 #include <wxpool.h>
 
 #include "measure.h"
@@ -73,21 +76,52 @@ static void fill_requests(struct wxp_request *reqs, const struct module *mod)
 		};
 }
 
+/* A function alone */
+static void load_load(struct module *mod)
+{
+	struct part *p = mod->parts;
+	void *at;
+
+	if (mod->nr > 1)
+		die("this peer loads one function at a time");
+	check(wxp_load(wxp, mod->id, p->bytes, p->size, prot_of(p->kind), &at));
+	p->at = at;
+	lap(PH_PROTECT);
+}
+
+static void many_load(struct module *mod)
+{
+	struct wxp_part parts[MAX_PARTS];
+	unsigned int i;
+
+	for (i = 0; i < mod->nr; i++)
+		parts[i] = (struct wxp_part){
+			.bytes = mod->parts[i].bytes,
+			.size = mod->parts[i].size,
+			.prot = prot_of(mod->parts[i].kind),
+		};
+	check(wxp_load_many(wxp, mod->id, parts, mod->nr));
+	for (i = 0; i < mod->nr; i++)
+		mod->parts[i].at = parts[i].addr;
+	lap(PH_PROTECT);
+}
+
 static void inplace_load(struct module *mod)
 {
 	struct wxp_request reqs[MAX_PARTS];
+	struct wxp_mem mem[MAX_PARTS];
 	struct part *p = mod->parts;
 	unsigned int i;
-	void *at;
 
 	fill_requests(reqs, mod);
 	check(wxp_reserve(wxp, mod->id, reqs, mod->nr));
 	for (i = 0; i < mod->nr; i++) {
-		check(wxp_alloc(wxp, mod->id, p[i].size, 0, reqs[i].prot, &at));
-		p[i].at = at;
+		check(wxp_alloc(wxp, mod->id, p[i].size, 0, reqs[i].prot, &mem[i]));
+		p[i].at = mem[i].addr;
 	}
 	lap(PH_ALLOC);
-	write_parts(mod);
+	for (i = 0; i < mod->nr; i++)
+		memcpy(mem[i].write, p[i].bytes, p[i].size);
 	lap(PH_WRITE);
 	check(wxp_protect(wxp, mod->id));
 	lap(PH_PROTECT);
@@ -125,41 +159,31 @@ static void install_load(struct module *mod)
 	lap(PH_PROTECT);
 }
 
-/* A pool for each function, numbered from the module's on. */
-static void batch_load(struct module *mod)
-{
-	struct wxp_piece pieces[MAX_PARTS];
-	struct wxp_item items[MAX_PARTS];
-	struct wxp_request req;
-	struct wxp_span span;
-	struct part *p;
-
-	for (unsigned int i = 0; i < mod->nr; i++) {
-		p = &mod->parts[i];
-		req = (struct wxp_request){ .size = p->size, .prot = prot_of(p->kind) };
-		check(wxp_place(wxp, mod->id + i, &req, 1, &span));
-		p->at = span.addr;
-		pieces[i] = (struct wxp_piece){ p->at, p->bytes, p->size };
-		items[i] = (struct wxp_item){
-			.pool = mod->id + i, .pieces = &pieces[i], .nr = 1,
-		};
-	}
-	lap(PH_ALLOC);
-	check(wxp_install_batch(wxp, items, mod->nr));
-	lap(PH_PROTECT);
-}
-
 static void library_unload(struct module *mod)
 {
 	check(wxp_free(wxp, mod->id));
 }
 
+/* Pages that the device holds for code and constants */
+static size_t device_bytes(void)
+{
+	struct wxpool_info i = { .size = sizeof(i) };
+
+	device_call(wxp_get_fd(wxp), WXPOOL_IOC_INFO, &i, "INFO");
+	return (size_t)(i.pages_open + i.pages_read + i.pages_exec) * PAGE;
+}
+
 static size_t library_held(void)
 {
 	struct wxp_stats st = { .size = sizeof(st) };
+	size_t sealable;
 
-	check(wxp_get_stats(wxp, &st));
-	return st.bytes_requested + st.bytes_lost + st.pages_packed * PAGE;
+	check(wxp_get_stats(wxp, 0, &st));
+	if (wxp_get_backend(wxp) == WXP_BACKEND_KERNEL)
+		sealable = device_bytes();
+	else
+		sealable = round_up(st.code, PAGE) + round_up(st.constants, PAGE);
+	return sealable + round_up(st.variables, PAGE);
 }
 
 static void library_close(void)
@@ -197,20 +221,51 @@ const struct peer peer_wxpool_install = {
 	.close = library_close,
 };
 
-const struct peer peer_wxpool_batch = {
-	.name = "wxpool-batch",
-	.about = "the same, a pool for each function, batches through io_uring",
-	.open = kernel_open,
-	.load = batch_load,
-	.held = library_held,
-	.close = library_close,
-};
-
 const struct peer peer_wxpool_huge = {
 	.name = "wxpool-huge",
 	.about = "libwxpool on /dev/wxpool: place, install, with huge pages",
 	.open = huge_open,
 	.load = install_load,
+	.unload = library_unload,
+	.held = library_held,
+	.close = library_close,
+};
+
+const struct peer peer_wxpool_load = {
+	.name = "wxpool-load",
+	.about = "libwxpool on /dev/wxpool: load, one function by a call",
+	.open = kernel_open,
+	.load = load_load,
+	.unload = library_unload,
+	.held = library_held,
+	.close = library_close,
+};
+
+const struct peer peer_wxpool_load_huge = {
+	.name = "wxpool-load-huge",
+	.about = "the same with huge pages",
+	.open = huge_open,
+	.load = load_load,
+	.unload = library_unload,
+	.held = library_held,
+	.close = library_close,
+};
+
+const struct peer peer_wxpool_many = {
+	.name = "wxpool-many",
+	.about = "libwxpool on /dev/wxpool: load_many, a batch by a call",
+	.open = kernel_open,
+	.load = many_load,
+	.unload = library_unload,
+	.held = library_held,
+	.close = library_close,
+};
+
+const struct peer peer_wxpool_many_huge = {
+	.name = "wxpool-many-huge",
+	.about = "the same with huge pages",
+	.open = huge_open,
+	.load = many_load,
 	.unload = library_unload,
 	.held = library_held,
 	.close = library_close,

@@ -23,6 +23,8 @@ plain="memcpy mprotect mprotect-packed memfd-dual memfd-remap pkey asmjit asmjit
 llvm="llvm-replay llvm-smm llvm-mcjit"
 inplace="device-inplace wxpool-inplace portable-inplace"
 install="device-install wxpool-install portable-install"
+one=wxpool-load		# a function by a call
+many=wxpool-many	# a batch by a call
 
 instructions()
 {
@@ -35,23 +37,29 @@ instructions()
 	for p in mprotect-packed llvm-replay llvm-smm $inplace $install wxpool-huge; do
 		run module "$p" n=200 live=64
 	done
-	for p in $plain $inplace $install; do
+	for p in $plain $inplace $install $one; do
 		run publish "$p" n=1024 size=256 live=1024
 	done
-	for p in $plain $inplace $install wxpool-batch; do
+	for p in $plain $inplace $install $many; do
 		run publish "$p" n=2048 size=256 batch=64 live=1024
 	done
 	# 2 MiB of them: one huge page is cleared among them.
-	for p in device-huge wxpool-huge; do
+	for p in device-huge wxpool-huge $one-huge; do
 		run publish "$p" n=8192 size=256 live=1024
+	done
+	for p in device-huge wxpool-huge $many-huge; do
 		run publish "$p" n=8192 size=256 batch=64 live=1024
 	done
-	for p in $install device-huge wxpool-huge; do
+	for p in $install device-huge wxpool-huge $one $one-huge; do
 		run publish "$p" n=8192 size=256 live=1024 pool=1
+	done
+	for p in $install device-huge wxpool-huge $many $many-huge; do
 		run publish "$p" n=8192 size=256 batch=64 live=1024 pool=1
 	done
-	for p in wxpool-install wxpool-huge; do
+	for p in wxpool-install wxpool-huge $one $one-huge; do
 		run publish "$p" n=8192 size=256 live=1024 pool=1 warm=1
+	done
+	for p in wxpool-install wxpool-huge $many $many-huge; do
 		run publish "$p" n=8192 size=256 batch=64 live=1024 pool=1 warm=1
 	done
 	for size in 64 1024 4096; do
@@ -68,6 +76,11 @@ instructions()
 		 wxpool-huge portable-install; do
 		run tiny "$p" n=10000
 	done
+	run first
+	for p in $one-huge mprotect; do
+		run threads "$p" n=8192 size=256 threads=1 cpus=1
+		run threads "$p" n=2048 size=256 threads=4 cpus=1
+	done
 }
 
 scale()
@@ -75,6 +88,7 @@ scale()
 	local p live
 
 	run device n=1000000
+	run pools n=1000000
 	for p in device-install wxpool-install wxpool-huge; do
 		for live in 1000 10000 100000; do
 			run publish "$p" n=8192 size=256 live="$live"
@@ -90,6 +104,7 @@ churn()
 	for p in mprotect memfd-dual asmjit-dual device-install wxpool-install wxpool-huge; do
 		run churn "$p" n=10000 size=256 live=100000
 	done
+	run mixed n=100000
 }
 
 free()
@@ -108,10 +123,11 @@ events()
 {
 	local p threads
 
-	for p in mprotect memfd-dual memfd-remap asmjit-dual $inplace $install wxpool-huge; do
+	for p in mprotect memfd-dual memfd-remap asmjit-dual $inplace $install wxpool-huge \
+		 $one $one-huge; do
 		run threads "$p" n=500 size=256 threads=1 busy=3
 	done
-	for p in mprotect memfd-dual asmjit-dual device-install wxpool-install; do
+	for p in mprotect memfd-dual asmjit-dual device-install wxpool-install $one; do
 		for threads in 1 2 4; do
 			run threads "$p" n=500 size=256 threads="$threads"
 		done

@@ -11,13 +11,14 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 nr=0 failed=0
 groups=(instructions scale churn free events)
-keys="install_vs_mprotect batch64_vs_mprotect install_shootdowns module_inplace_vs_llvm
+keys="load_vs_mprotect install_vs_mprotect batch64_vs_mprotect install_shootdowns close_per_pool
+library_bytes_per_function first_load first_load_huge churn_refused_percent churn_worst
+threads_4_vs_1 module_install_small_pages_vs_llvm module_install_syscalls module_inplace_vs_llvm
 module_install_vs_llvm module_syscalls vmas_10000_modules lost_percent_tiny cost_1m_vs_1k
-faults_4mib llvm_vmas_10000 llvm_lost_percent_tiny device_install_256
-device_install64_64 device_install_free_256 device_install_free_12k device_inplace_vs_llvm
-device_huge_vs_llvm device_install_vs_llvm device_bytes_per_function
-device_charged_per_function device_free_all_per_pool device_inplace_shootdowns
-device_install_shootdowns device_install_16m"
+faults_4mib llvm_vmas_10000 llvm_lost_percent_tiny device_install_256 device_install64_64
+device_install_free_256 device_install_free_12k device_inplace_vs_llvm device_huge_vs_llvm
+device_install_vs_llvm device_bytes_per_function device_charged_per_function
+device_free_all_per_pool device_inplace_shootdowns device_install_shootdowns device_install_16m"
 
 # check NAME COMMAND...: what it prints is shown where it fails
 check()
@@ -79,7 +80,7 @@ valid_json()
 # calls_by_strace PEER N: system calls of N modules, as strace counts them
 calls_by_strace()
 {
-	strace -f -o "$tmp/trace" -e trace=mmap,munmap,mprotect,madvise,ioctl,io_uring_enter \
+	strace -f -o "$tmp/trace" -e trace=mmap,munmap,mprotect,madvise,ioctl \
 		"$bench" module "$1" "n=$2" > "$tmp/line"
 	wc -l < "$tmp/trace"
 }
@@ -115,7 +116,7 @@ done
 check "summary and results are JSON" valid_json
 check "a report that lacks a measurement fails" incomplete
 for peer in llvm-smm llvm-replay device-inplace device-install wxpool-inplace \
-	wxpool-install; do
+	wxpool-install wxpool-huge; do
 	check "strace counts the same calls: $peer" same_calls "$peer"
 done
 echo "1..$nr"

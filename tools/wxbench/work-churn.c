@@ -31,17 +31,6 @@ static void set_init(struct set *set, const struct options *opt)
 	set->id = 0;
 }
 
-/* The same numbers in each run. */
-static size_t random_below(size_t n)
-{
-	static uint64_t state = 88172645463325252;
-
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state % n;
-}
-
 static void replace(const struct peer *peer, struct set *set, size_t i)
 {
 	peer->unload(&set->mods[i]);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * threads= threads publish n= functions each, while busy= others only spin.
- * Events are counted; instructions are not, as all CPUs share one clock.
+ * Events are counted; and instructions with cpus=1, as all CPUs share one clock.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,18 @@ static void *publish(void *arg)
 	return NULL;
 }
 
+/* All threads run on the first CPUs from now on. */
+static void use_first(size_t cpus)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (size_t i = 0; i < cpus; i++)
+		CPU_SET(i, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		die("cannot run on %zu CPUs only: %m", cpus);
+}
+
 /** work_threads() - events for each function that several threads publish */
 void work_threads(const struct options *opt)
 {
@@ -76,6 +89,8 @@ void work_threads(const struct options *opt)
 		printf(" unavailable=%s", why);
 		return;
 	}
+	if (opt->cpus)
+		use_first(opt->cpus);
 	measure_start(&c);
 	for (i = 0; i < opt->threads; i++) {
 		pub[i].opt = opt;
@@ -86,5 +101,5 @@ void work_threads(const struct options *opt)
 	for (i = 0; i < opt->threads; i++)
 		pthread_join(pub[i].thread, NULL);
 	measure_stop(&c);
-	measure_print(&c, (double)(opt->threads * opt->n), false);
+	measure_print(&c, (double)(opt->threads * opt->n), opt->cpus == 1 && !opt->busy);
 }

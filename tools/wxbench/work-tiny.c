@@ -29,6 +29,7 @@ static double percent_lost(size_t bytes, size_t held)
 /** work_tiny() - VMAs, memory and lost bytes of n= modules */
 void work_tiny(const struct options *opt)
 {
+	int64_t vmas = measure_vmas();
 	const char *why = opt->peer->open(opt->n, bytes_in(opt->n, LINE));
 	struct part parts[3];
 	struct counters c;
@@ -51,7 +52,8 @@ void work_tiny(const struct options *opt)
 	measure_stop(&c);
 	held = opt->peer->held();
 	measure_print(&c, (double)opt->n, !opt->busy);
-	printf(" held=%zu lost=%.2f lost_lines=%.2f", held,
+	printf(" mappings=%ld held=%zu lost=%.2f lost_lines=%.2f",
+	       (long)(measure_vmas() - vmas), held,
 	       percent_lost(bytes_in(opt->n, 1), held),
 	       percent_lost(bytes_in(opt->n, LINE), held));
 }

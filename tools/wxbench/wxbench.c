@@ -16,14 +16,16 @@ extern const struct peer peer_memcpy, peer_mprotect, peer_mprotect_packed,
 	peer_memfd_dual, peer_memfd_remap, peer_pkey, peer_asmjit, peer_asmjit_dual,
 	peer_llvm_replay, peer_llvm_smm, peer_llvm_mcjit, peer_device_inplace,
 	peer_device_install, peer_device_huge, peer_wxpool_inplace, peer_wxpool_install,
-	peer_wxpool_batch, peer_wxpool_huge, peer_portable_inplace, peer_portable_install;
+	peer_wxpool_huge, peer_wxpool_load, peer_wxpool_load_huge, peer_wxpool_many,
+	peer_wxpool_many_huge, peer_portable_inplace, peer_portable_install;
 
 static const struct peer *const peers[] = {
 	&peer_memcpy, &peer_mprotect, &peer_mprotect_packed, &peer_memfd_dual,
 	&peer_memfd_remap, &peer_pkey, &peer_asmjit, &peer_asmjit_dual, &peer_llvm_replay,
 	&peer_llvm_smm, &peer_llvm_mcjit, &peer_device_inplace, &peer_device_install,
-	&peer_device_huge, &peer_wxpool_inplace, &peer_wxpool_install, &peer_wxpool_batch,
-	&peer_wxpool_huge, &peer_portable_inplace, &peer_portable_install,
+	&peer_device_huge, &peer_wxpool_inplace, &peer_wxpool_install, &peer_wxpool_huge,
+	&peer_wxpool_load, &peer_wxpool_load_huge, &peer_wxpool_many, &peer_wxpool_many_huge,
+	&peer_portable_inplace, &peer_portable_install,
 };
 
 static const struct {
@@ -34,6 +36,9 @@ static const struct {
 } works[] = {
 	{ "limits", "what a counter's reading, a system call and a copy cost", false, work_limits },
 	{ "device", "calls of /dev/wxpool, and n= pools of one line", false, work_device },
+	{ "first", "a context of libwxpool, and the first function in it", false, work_first },
+	{ "pools", "n= pools of libwxpool with one line, and their end", false, work_pools },
+	{ "mixed", "n= functions of 64 B to 8 KiB in a window 90 % full", false, work_mixed },
 	{ "publish", "n= functions of size=, batch= in a call, all in pool=", true, work_publish },
 	{ "module", "load and unload n= modules, live= at a time", true, work_module },
 	{ "tiny", "n= tiny modules alive", true, work_tiny },
@@ -79,10 +84,10 @@ void print_head(const char *work)
 	printf("wxbench: work=%s kernel=%s", work, uts.release);
 	if (!opt->peer)
 		return;
-	printf(" peer=%s n=%zu size=%zu batch=%zu live=%zu threads=%zu busy=%zu pool=%zu"
+	printf(" peer=%s n=%zu size=%zu batch=%zu live=%zu threads=%zu busy=%zu cpus=%zu pool=%zu"
 	       " warm=%zu",
 	       opt->peer->name, opt->n, opt->size, opt->batch, opt->live,
-	       opt->threads, opt->busy, opt->pool,
+	       opt->threads, opt->busy, opt->cpus, opt->pool,
 	       opt->warm);
 }
 
@@ -106,6 +111,7 @@ static void parse_number(struct options *opt, const char *arg)
 		{ "n=", &opt->n }, { "size=", &opt->size },
 		{ "batch=", &opt->batch }, { "live=", &opt->live },
 		{ "threads=", &opt->threads }, { "busy=", &opt->busy },
+		{ "cpus=", &opt->cpus },
 		{ "pool=", &opt->pool }, { "warm=", &opt->warm },
 	};
 	size_t len;

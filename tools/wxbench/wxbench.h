@@ -98,6 +98,7 @@ const struct peer *peer_find(const char *name);
  * @live: modules that live at the same time
  * @threads: number of threads that publish
  * @busy: number of threads that only spin beside
+ * @cpus: number of CPUs that these run on, 0: all
  * @pool: 0: each load() has a pool of its own; else all are in this one
  * @warm: not 0: as many functions as are measured were there before, in a pool
  *	that is gone
@@ -110,6 +111,7 @@ struct options {
 	size_t live;
 	size_t threads;
 	size_t busy;
+	size_t cpus;
 	size_t pool;
 	size_t warm;
 };
@@ -117,6 +119,9 @@ struct options {
 /* work-*.c */
 void work_limits(const struct options *opt);
 void work_device(const struct options *opt);
+void work_first(const struct options *opt);
+void work_pools(const struct options *opt);
+void work_mixed(const struct options *opt);
 void work_publish(const struct options *opt);
 void work_module(const struct options *opt);
 void work_tiny(const struct options *opt);

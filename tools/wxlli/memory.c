@@ -10,7 +10,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "wxlli.h"
 
@@ -40,24 +39,23 @@ static const char *prot_name(enum wxp_prot prot)
 }
 
 /*
- * The library aligns up to a page; IR may ask for more, which takes a request
- * that is larger by what the start may have to move.
+ * IR may ask for more than the library's alignment, which takes a request that is
+ * larger by what the start may have to move. All memory is written where it will be
+ * used.
  */
 static int alloc_aligned(struct memory *mem, size_t size, size_t align,
 			 enum wxp_prot prot, void **ptr)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uintptr_t addr;
+	size_t more = align > WXP_MAX_ALIGN ? align - WXP_MAX_ALIGN : 0;
+	struct wxp_mem at;
 	int err;
 
-	if (align <= page)
-		return wxp_alloc(mem->wxp, mem->pool, size, align, prot, ptr);
-	err = wxp_alloc(mem->wxp, mem->pool, size + align - page, page, prot,
-			ptr);
+	err = wxp_alloc(mem->wxp, mem->pool, size + more, align - more, prot, &at);
 	if (err)
 		return err;
-	addr = (uintptr_t)*ptr;
-	*ptr = (void *)((addr + align - 1) & ~(uintptr_t)(align - 1));
+	*ptr = at.write;
+	if (more)
+		*ptr = (void *)(((uintptr_t)at.write + align - 1) & ~(uintptr_t)(align - 1));
 	return 0;
 }
 
@@ -73,8 +71,11 @@ static uint8_t *alloc_section(struct memory *mem, size_t size, size_t align,
 		return NULL;
 	}
 	err = alloc_aligned(mem, size, align, prot, &ptr);
-	if (!err)
+	if (!err) {
+		mem->nr_sections++;
+		mem->bytes += size;
 		return ptr;
+	}
 	memory_fail(mem, err, "%s: cannot allocate %zu bytes of %s: %s",
 		    mem->module, size, prot_name(prot), wxp_strerror(err));
 	return NULL;
@@ -134,6 +135,8 @@ static void destroy(void *opaque)
 	for (pool = 1; pool <= mem->nr_pools; pool++)
 		wxp_free(mem->wxp, pool);
 	mem->nr_pools = 0;
+	mem->nr_sections = 0;
+	mem->bytes = 0;
 }
 
 /**
@@ -142,6 +145,8 @@ static void destroy(void *opaque)
  * @backend: insisted on, unless WXP_BACKEND_AUTO
  * @protect: whether to call wxp_protect() at all
  *
+ * MCJIT's C interface has one address for a section, hence WXP_ONE_ADDRESS.
+ *
  * Return: 0 or a negative errno of wxp_open().
  */
 int memory_open(struct memory *mem, enum wxp_backend backend, bool protect)
@@ -149,6 +154,7 @@ int memory_open(struct memory *mem, enum wxp_backend backend, bool protect)
 	struct wxp_options opts = {
 		.size = sizeof(opts),
 		.backend = backend,
+		.flags = WXP_ONE_ADDRESS,
 	};
 
 	memset(mem, 0, sizeof(*mem));
@@ -186,14 +192,18 @@ static void print_row(const char *when, const char *name, uint64_t value)
 static void print_held(const struct wxp_stats *st, const char *when)
 {
 	print_row(when, "pools", st->pools);
-	print_row(when, "allocations", st->allocations);
-	print_row(when, "bytes requested", st->bytes_requested);
-	print_row(when, "bytes lost", st->bytes_lost);
-	print_row(when, "pages open", st->pages_open);
-	print_row(when, "pages code", st->pages_rx);
-	print_row(when, "pages read-only", st->pages_r);
-	print_row(when, "pages data", st->pages_rw);
-	print_row(when, "pages kept", st->pages_kept);
+	print_row(when, "code", st->code);
+	print_row(when, "constants", st->constants);
+	print_row(when, "variables", st->variables);
+	print_row(when, "installed", st->installed);
+	print_row(when, "open", st->open);
+	print_row(when, "sealed", st->sealed);
+	print_row(when, "retired", st->retired);
+	print_row(when, "free", st->free);
+	print_row(when, "largest", st->largest);
+	print_row(when, "tables", st->tables);
+	print_row(when, "charged", st->charged);
+	print_row(when, "huge", st->huge);
 }
 
 /**
@@ -204,15 +214,15 @@ static void print_held(const struct wxp_stats *st, const char *when)
 void memory_print_stats(struct memory *mem, const char *when)
 {
 	struct wxp_stats st = { .size = sizeof(st) };
-	int err = wxp_get_stats(mem->wxp, &st);
+	int err = wxp_get_stats(mem->wxp, 0, &st);
 
 	if (err) {
 		fprintf(stderr, "wxlli: no statistics: %s\n", wxp_strerror(err));
 		return;
 	}
 	print_held(&st, when);
-	print_row(when, "mappings", st.vmas);
-	print_row(when, "system calls", st.syscalls);
+	print_row(when, "sections", mem->nr_sections);
+	print_row(when, "bytes requested", mem->bytes);
 	print_row(when, "finalize calls", mem->nr_finalize);
 	print_row(when, "protect calls", mem->nr_protect);
 }

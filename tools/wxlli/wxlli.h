@@ -25,6 +25,8 @@
  * @pool: pool of the module being loaded, 0 between modules
  * @module: its name, for messages
  * @nr_pools: pools in use are 1 to @nr_pools
+ * @nr_sections: sections in these
+ * @bytes: what they asked for
  * @nr_finalize: how often MCJIT finalized
  * @nr_protect: pools given to wxp_protect(), summed over these
  * @err: first error of the library, or 0; nothing may run after one
@@ -36,6 +38,8 @@ struct memory {
 	uint32_t pool;
 	const char *module;
 	uint32_t nr_pools;
+	unsigned int nr_sections;
+	size_t bytes;
 	unsigned int nr_finalize;
 	unsigned int nr_protect;
 	int err;

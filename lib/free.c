@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The end of pools.
+ *
+ * 1. Under the lock pools are marked, so that no other call gets at them.
+ * 2. Without it the device frees them. If it does not, nothing has changed.
+ * 3. What it does not clear is cleared.
+ * 4. Under the lock again their lines are free, unless a child can still run them.
+ */
+#include "internal.h"
+
+#define FEW		64		/* pools by one call */
+#define LARGE		((size_t)1 << 20)	/* variables that go back to the system */
+
+/* The whole pages of variables, if their memory goes back to the system; else 0 */
+static size_t large_size(const struct window *w, uint32_t line, uint32_t nr, size_t *start)
+{
+	size_t end = ((size_t)line + nr) * WXP_LINE & ~(w->page_size - 1);
+
+	*start = round_up((size_t)line * WXP_LINE, w->page_size);
+	if (line < w->areas[CONSTANTS].end || end < *start + LARGE)
+		return 0;
+	return end - *start;
+}
+
+/* Does more than the device's FREE have to be done for a span? */
+static bool needs_clear(const struct window *w, uint32_t line)
+{
+	size_t start;
+
+	if (line >= w->areas[CONSTANTS].end)
+		return large_size(w, line, line_length(w, line), &start);
+	return w->backend != &wxp_kernel ||
+	       (w->write == w->base && kind_of(w, line) == PAGED &&
+		w->lines[line + 2].state != SPAN_SEALED);
+}
+
+static void span_clear(struct window *w, uint32_t line, uint32_t nr)
+{
+	size_t start, size = large_size(w, line, nr, &start);
+
+	if (size)
+		window_discard(w->base + start, size);
+	else
+		w->backend->clear(w, line, nr);
+}
+
+/* Called with the lock, which it does not hold while it clears something. */
+static void pool_clear(struct wxp *x, struct window *w, const struct pool *p)
+{
+	uint32_t line, nr;
+
+	for (line = p->spans; line != NONE; line = w->lines[line].sibling) {
+		if (!needs_clear(w, line))
+			continue;
+		nr = line_length(w, line);
+		context_leave(x);
+		span_clear(w, line, nr);
+		pthread_mutex_lock(&x->lock);
+	}
+}
+
+/* The lines of what pool_clear() has discarded are zero. */
+static void variables_clean(struct window *w, const struct pool *p)
+{
+	size_t start, size;
+	uint32_t line;
+
+	for (line = p->spans; line != NONE; line = w->lines[line].sibling) {
+		if (line < w->areas[CONSTANTS].end)
+			continue;
+		size = large_size(w, line, line_length(w, line), &start);
+		bits_clear(w->bits, BIT_FILLED, (uint32_t)(start / WXP_LINE), lines_for(size));
+	}
+}
+
+static void pool_drop(struct window *w, uint32_t pool, bool kept)
+{
+	struct pool *p = pool_at(w, pool);
+
+	__atomic_fetch_and(&p->state, ~POOL_DYING, __ATOMIC_RELAXED);
+	variables_clean(w, p);
+	if (kept) {
+		spans_retire(w, pool);
+		pool_retire(w, pool);
+	} else {
+		spans_drop_to(w, pool, NONE);
+		pool_end(w, pool);
+	}
+}
+
+/* Portable: a child that was forked since it began shares its file. */
+static bool is_shared(const struct window *w, uint32_t pool)
+{
+	uint32_t era = pool_state(pool_at(w, pool)) >> POOL_ERA_SHIFT & POOL_MAX_ERA;
+
+	return w->backend == &wxp_portable && era != w->era;
+}
+
+/* Pools of the process's own window that are marked, up to FEW */
+static int free_marked(struct wxp *x, struct window *w, const uint32_t *pools, uint32_t nr)
+{
+	uint32_t ids[FEW], nr_ids = 0, i;
+	bool kept = false;
+	int err = 0;
+
+	for (i = 0; i < nr; i++)
+		if (pool_state(pool_at(w, pools[i])) & POOL_ON_DEVICE)
+			ids[nr_ids++] = pool_at(w, pools[i])->id;
+	context_leave(x);
+	if (nr_ids && w->backend->free)
+		err = w->backend->free(w, ids, nr_ids, &kept);
+	pthread_mutex_lock(&x->lock);
+	for (i = 0; i < nr; i++) {
+		if (err) {
+			__atomic_fetch_and(&pool_at(w, pools[i])->state, ~POOL_DYING,
+					   __ATOMIC_RELAXED);
+			continue;
+		}
+		if (!is_shared(w, pools[i]))
+			pool_clear(x, w, pool_at(w, pools[i]));
+		pool_drop(w, pools[i], kept || is_shared(w, pools[i]));
+	}
+	return err;
+}
+
+/* Forgets it: its lines are not used again in this process. */
+static int forget(struct window *w, uint32_t id)
+{
+	uint32_t pool = pool_find(w, id);
+
+	if (!pool)
+		return -ENOENT;
+	pool_at(w, pool)->spans = NONE;
+	pool_at(w, pool)->state = 0;
+	pool_end(w, pool);
+	return 0;
+}
+
+static int mark(struct window *w, uint32_t id, uint32_t *pool)
+{
+	uint32_t state;
+
+	*pool = pool_find(w, id);
+	if (!*pool)
+		return -ENOENT;
+	state = pool_state(pool_at(w, *pool));
+	if (state & (POOL_DYING | POOL_HOLDS))
+		return -EBUSY;
+	__atomic_fetch_or(&pool_at(w, *pool)->state, POOL_DYING, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* In windows that a parent had, and marks it in the process's own */
+static int free_begin(struct wxp *x, uint32_t id, uint32_t *marked, uint32_t *nr)
+{
+	struct window *w = x->window;
+	int err = -ENOENT, e;
+
+	if (!id)
+		return -EINVAL;
+	if (!w->inherited) {
+		err = mark(w, id, &marked[*nr]);
+		*nr += !err;
+		w = w->older;
+	}
+	for (; w; w = w->older) {
+		e = forget(w, id);
+		if (err == -ENOENT)
+			err = e;
+	}
+	return err;
+}
+
+static int free_few(struct wxp *x, const uint32_t *ids, size_t nr)
+{
+	uint32_t marked[FEW], nr_marked = 0;
+	int err = 0, e;
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		e = free_begin(x, ids[i], marked, &nr_marked);
+		err = err ? err : e;
+	}
+	e = nr_marked ? free_marked(x, x->window, marked, nr_marked) : 0;
+	return err ? err : e;
+}
+
+WXP_EXPORT int wxp_free_many(struct wxp *x, const uint32_t *pools, size_t nr)
+{
+	int err, first = 0;
+	size_t n;
+
+	if (!pools || !nr)
+		return -EINVAL;
+	err = context_enter(x);
+	if (err)
+		return err;
+	for (; nr; pools += n, nr -= n) {
+		n = nr < FEW ? nr : FEW;
+		err = free_few(x, pools, n);
+		first = first ? first : err;
+	}
+	context_leave(x);
+	return first;
+}
+
+WXP_EXPORT int wxp_free(struct wxp *x, uint32_t pool)
+{
+	return pool ? wxp_free_many(x, &pool, 1) : -EINVAL;
+}
