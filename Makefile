@@ -97,10 +97,10 @@ demo: bed-root ## run LLVM programs on sealed code, in a virtual machine
 # all memory that they give out, and refuse writes to /proc/PID/mem.
 plain := init_on_alloc=0 proc_mem.force_override=always
 
-# $(call guest,KERNEL): the suites that run in a guest.
+# $(call guest,KERNEL,QUICK): the suites that run in a guest. QUICK: see lib/tests/guest.sh
 guest = "selftests on $(1)" \
 	"$(bed) run -k $(1) -c 4 -t 1200 -a '$(plain)' -- selftests/run.sh" \
-	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 1500 -- lib/tests/guest.sh" \
+	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 1500 -- lib/tests/guest.sh $(2)" \
 	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -t 900 -- tools/demo/check.sh"
 
 check: bed-build ## all tests, those of the module in a guest on 6.12
@@ -109,13 +109,13 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 		"test bed" "$(bed) check" \
 		"build and install" "O=$(bedout) tools/install-check" \
 		"library" "$(bed) enter -- make -C lib check O=$(bedout)" \
-		$(call guest,6.12) \
+		$(call guest,6.12,) \
 		"wxbench" "$(bed) run -c 4 -m 1536 -t 1200 -- tools/wxbench/test.sh" \
 		"wxfuzz" "$(bed) run -t 900 -- tools/wxfuzz/test.sh"
 
 check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 	$(Q)for k in $(KERNELS); do $(bed) module $$k || exit 1; done
-	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k)))
+	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k),-q))
 
 # What these kernels look for is in the module: the library's tests would be of no use.
 checked = "selftests on $(1)" "$(bed) run -k $(1) -c 2 -t 3600 -- selftests/run.sh" \
