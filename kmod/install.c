@@ -38,6 +38,8 @@ struct wxpool_inst {
 	const struct wxpool_install_range *ranges;
 	u32 nr_ranges, nr_runs, nr_parts;
 	struct wxpool_part *runs, *parts;	/* the same, if none is split */
+	void *bytes;			/* if they are: for what goes to pages that are there */
+	size_t nr_bytes;
 	const struct wxpool_part *at;	/* where the next byte goes, and after how many of it */
 	u32 pos;
 	u64 nr_lines;			/* of all */
@@ -112,7 +114,7 @@ static int wxpool_split_off(struct wxpool_inst *inst, struct wxpool_part *part, 
 	return 0;
 }
 
-static int wxpool_split_run(struct wxpool_inst *inst, const struct wxpool_part *run, void **bytes)
+static int wxpool_split_run(struct wxpool_inst *inst, const struct wxpool_part *run)
 {
 	u64 line = run->line, end = run->line + run->nr;
 	struct wxpool_part *part;
@@ -120,15 +122,28 @@ static int wxpool_split_run(struct wxpool_inst *inst, const struct wxpool_part *
 
 	for (; line < end; line += part->nr) {
 		part = &inst->parts[inst->nr_parts];
-		*part = (struct wxpool_part){ .line = line, .state = run->state, .bytes = *bytes };
+		*part = (struct wxpool_part){ .line = line, .state = run->state };
 		err = wxpool_pause() ?: wxpool_split_off(inst, part, end - line);
 		if (err)
 			return err;
 		inst->nr_parts++;
 		if (!part->region)
-			*bytes += part->nr << WXPOOL_LINE_SHIFT;
+			inst->nr_bytes += part->nr << WXPOOL_LINE_SHIFT;
 	}
 	return 0;
+}
+
+static int wxpool_get_bytes(struct wxpool_inst *inst)
+{
+	struct wxpool_part *part = inst->parts, *stop = part + inst->nr_parts;
+	void *bytes = kvmalloc(inst->nr_bytes, inst->gfp);
+
+	inst->bytes = bytes;
+	for (; bytes && part < stop; part++) {
+		part->bytes = part->region ? part->bytes : bytes;
+		bytes += part->region ? 0 : part->nr << WXPOOL_LINE_SHIFT;
+	}
+	return bytes ? 0 : -ENOMEM;
 }
 
 /* Bytes of whole pages of a large call, or whole blocks, are copied once if these are absent. */
@@ -136,19 +151,14 @@ static int wxpool_split_runs(struct wxpool_inst *inst)
 {
 	/* Its pages, and less than a page at each end of a run */
 	u32 nr = 2 * inst->nr_runs + (inst->nr_lines >> WXPOOL_LINES_SHIFT), i;
-	u64 size = inst->nr_lines << WXPOOL_LINE_SHIFT;
-	void *bytes;
 	int err = 0;
 
-	if (!inst->blocks)
-		size = min(size, (u64)inst->nr_runs << (PAGE_SHIFT + 1));
-	inst->parts = kvmalloc(nr * sizeof(*inst->parts) + size, inst->gfp);
+	inst->parts = kvmalloc_array(nr, sizeof(*inst->parts), inst->gfp);
 	if (!inst->parts)
 		return -ENOMEM;
-	bytes = inst->parts + nr;
 	for (i = 0; i < inst->nr_runs && !err; i++)
-		err = wxpool_split_run(inst, &inst->runs[i], &bytes);
-	return err;
+		err = wxpool_split_run(inst, &inst->runs[i]);
+	return err ?: wxpool_get_bytes(inst);
 }
 
 static int wxpool_find_parts(struct wxpool_inst *inst)
@@ -326,6 +336,7 @@ static void wxpool_put_parts(struct wxpool_inst *inst)
 			wxpool_packed_free(inst->ctx, inst->parts[i].region);
 		cond_resched();
 	}
+	kvfree(inst->bytes);
 	kvfree(inst->parts);
 }
 
