@@ -35,43 +35,29 @@ static bool needs_clear(const struct window *w, uint32_t line)
 		w->lines[line + 2].state != SPAN_SEALED);
 }
 
-static void span_clear(struct window *w, uint32_t line, uint32_t nr)
+/* Variables that go back to the system are zero then. */
+static void span_clear(struct wxp *x, struct window *w, uint32_t line)
 {
+	uint32_t nr = line_length(w, line);
 	size_t start, size = large_size(w, line, nr, &start);
 
+	context_leave(x);
 	if (size)
 		window_discard(w->base + start, size);
 	else
 		w->backend->clear(w, line, nr);
+	pthread_mutex_lock(&x->lock);
+	bits_clear(w->bits, BIT_FILLED, (uint32_t)(start / WXP_LINE), lines_for(size));
 }
 
 /* Called with the lock, which it does not hold while it clears something. */
 static void pool_clear(struct wxp *x, struct window *w, const struct pool *p)
 {
-	uint32_t line, nr;
-
-	for (line = p->spans; line != NONE; line = w->lines[line].sibling) {
-		if (!needs_clear(w, line))
-			continue;
-		nr = line_length(w, line);
-		context_leave(x);
-		span_clear(w, line, nr);
-		pthread_mutex_lock(&x->lock);
-	}
-}
-
-/* The lines of what pool_clear() has discarded are zero. */
-static void variables_clean(struct window *w, const struct pool *p)
-{
-	size_t start, size;
 	uint32_t line;
 
-	for (line = p->spans; line != NONE; line = w->lines[line].sibling) {
-		if (line < w->areas[CONSTANTS].end)
-			continue;
-		size = large_size(w, line, line_length(w, line), &start);
-		bits_clear(w->bits, BIT_FILLED, (uint32_t)(start / WXP_LINE), lines_for(size));
-	}
+	for (line = p->spans; line != NONE; line = w->lines[line].sibling)
+		if (needs_clear(w, line))
+			span_clear(x, w, line);
 }
 
 static void pool_drop(struct window *w, uint32_t pool, bool kept)
@@ -79,7 +65,6 @@ static void pool_drop(struct window *w, uint32_t pool, bool kept)
 	struct pool *p = pool_at(w, pool);
 
 	__atomic_fetch_and(&p->state, ~POOL_DYING, __ATOMIC_RELAXED);
-	variables_clean(w, p);
 	if (kept) {
 		spans_retire(w, pool);
 		pool_retire(w, pool);

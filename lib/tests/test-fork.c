@@ -335,6 +335,29 @@ TEST(child_frees_inherited_pools)
 	wxp_close(f.w);
 }
 
+/* Which are the parent's own, and go back to the system, or are zeroed. */
+TEST(variables_are_zero_after_a_fork)
+{
+	struct wxp_request r = { 4 * MIB, 0, WXP_RW };
+	struct wxp *w = open_default();
+	struct wxp_span span;
+	struct family f;
+	int i;
+
+	family_make(&f, open_small(0));
+	for (i = 0; i < 2; i++) {
+		CHECK_EQ(wxp_place(w, 1, &r, 1, &span), 0);
+		CHECK(is_zero(span.addr, span.size));
+		memset(span.addr, 1, span.size);
+		in_child(job_all, &f);
+		CHECK_EQ(wxp_free(w, 1), 0);
+	}
+	CHECK_EQ(wxp_place(w, 1, &r, 1, &span), 0);
+	CHECK(is_zero(span.addr, span.size));
+	wxp_close(f.w);
+	wxp_close(w);
+}
+
 /* Of a number that both have, the pool is one. */
 static void job_both(void *arg)
 {
