@@ -76,7 +76,8 @@ static size_t open_lacks(const struct window *w, uint32_t line, size_t size, siz
 	return want > end ? round_up(want - end, w->page_size) : 0;
 }
 
-/* Pages for a piece of memory, if it does not fit into the pool's open span: if possible,
+/*
+ * Pages for a piece of memory, if it does not fit into the pool's open span: if possible,
  * right behind that.
  */
 static int pages_find(struct window *w, uint32_t pool, enum area_kind area, size_t size,
@@ -118,7 +119,7 @@ static int pages_get(struct window *w, uint32_t id, const struct wxpool_protect_
 	for (i = 0; i < 2; i++)
 		if (r[i].length)
 			both[nr++] = r[i];
-	if (w->write != w->base && !__atomic_load_n(&w->writable, __ATOMIC_ACQUIRE)) {
+	if (!has_one_address(w) && !__atomic_load_n(&w->writable, __ATOMIC_ACQUIRE)) {
 		err = w->backend->open_write(w);
 		__atomic_store_n(&w->writable, !err, __ATOMIC_RELEASE);
 	}

@@ -389,16 +389,11 @@ bool lines_take_at(struct window *w, enum area_kind area, uint32_t line, uint32_
 	return true;
 }
 
-static uint32_t shift_of(size_t n)
-{
-	return (uint32_t)__builtin_ctzl(n);
-}
-
 void area_init(struct window *w, enum area_kind kind, uint32_t start, uint32_t end)
 {
 	struct area *a = &w->areas[kind];
 
-	a->heap[PAGED].shift = shift_of(w->page_size / WXP_LINE);
+	a->heap[PAGED].shift = (unsigned int)__builtin_ctzl(w->page_size / WXP_LINE);
 	a->start = start;
 	a->end = end;
 	a->low = start / BLOCK_LINES;

@@ -13,7 +13,6 @@
 #include "internal.h"
 
 #define DEVICE		"/dev/wxpool"
-#define FIRST_FD	3		/* 0 to 2 are the program's, open or not */
 
 static int device_call(const struct window *w, unsigned long op, void *arg)
 {
@@ -41,34 +40,28 @@ static bool kernel_is_ours(struct window *w)
 	return !device_check(w);
 }
 
-/* What another file says to our operations is no error of theirs. */
-static int device_error(struct window *w, int err)
+/* Is the descriptor another file's by now, for all that can be told? */
+bool kernel_is_lost(struct window *w)
 {
-	return device_check(w) == -EBADF ? -EBADF : err;
+	return device_check(w) == -EBADF;
 }
 
 static int device_do(struct window *w, unsigned long op, void *arg)
 {
 	int err = device_call(w, op, arg);
 
-	return likely(!err) ? 0 : device_error(w, err);
+	/* What another file says to our operations is no error of theirs. */
+	return unlikely(err) && kernel_is_lost(w) ? -EBADF : err;
 }
 
 static int device_open(void)
 {
-	int fd = open(DEVICE, O_RDWR | O_CLOEXEC), low;
+	int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 
 	/* The node may be there, made at boot, without the module. */
 	if (fd < 0)
 		return errno == ENXIO || errno == ENODEV ? -ENOENT : -errno;
-	if (fd >= FIRST_FD)
-		return fd;
-	low = fd;
-	fd = fcntl(low, F_DUPFD_CLOEXEC, FIRST_FD);
-	if (fd < 0)
-		fd = -errno;
-	close(low);
-	return fd;
+	return backend_keep_fd(fd);
 }
 
 static int check_version(struct window *w)
@@ -154,7 +147,7 @@ static int map_open(struct window *w, const struct wxpool_protect_range *r, uint
 	uint32_t i;
 	int err;
 
-	if (w->write != w->base)
+	if (!has_one_address(w))
 		return 0;
 	err = device_check(w);
 	if (err)
@@ -269,7 +262,7 @@ static int kernel_freeze(struct window *w)
 
 const struct backend wxp_kernel = {
 	.name = "kernel",
-	.flags = WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI,
+	.flags = HARDENED,
 	.open = kernel_open,
 	.map = kernel_map,
 	.open_write = kernel_open_write,

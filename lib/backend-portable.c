@@ -19,8 +19,6 @@
 #define MFD_EXEC	0x10u
 #endif
 
-#define FIRST_FD	3
-
 static bool portable_is_ours(struct window *w)
 {
 	struct stat st;
@@ -37,12 +35,10 @@ static int portable_open(struct window *w)
 		fd = memfd_create("libwxpool", MFD_CLOEXEC);
 	if (fd < 0)
 		return errno == EACCES ? -EPERM : -errno;
-	w->fd = fd;
-	if (fd < FIRST_FD) {
-		w->fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD);
-		close(fd);
-	}
-	if (w->fd < 0 || fstat(w->fd, &st))
+	w->fd = backend_keep_fd(fd);
+	if (w->fd < 0)
+		return w->fd;
+	if (fstat(w->fd, &st))
 		return -errno;
 	w->id = st.st_ino;
 	w->file_dev = st.st_dev;
@@ -118,7 +114,7 @@ static int portable_alloc(struct window *w, uint32_t pool, const struct wxpool_p
 	int err = 0;
 
 	(void)pool;
-	if (w->write != w->base)
+	if (!has_one_address(w))
 		return 0;
 	for (i = 0; i < nr && !err; i++)
 		err = map_open(w, &r[i], true);
@@ -133,7 +129,7 @@ static int map_sealed(struct window *w, const struct wxpool_protect_range *r, ui
 	uint32_t i;
 	int err = 0;
 
-	if (w->write != w->base)
+	if (!has_one_address(w))
 		return 0;
 	for (i = 0; i < nr && !err; i++)
 		err = map_open(w, &r[i], false);
@@ -165,7 +161,7 @@ static int portable_protect(struct window *w, uint32_t pool, struct wxpool_prote
 		return err;
 	}
 	for (i = 0; i < nr; i++) {
-		if (w->write != w->base)
+		if (!has_one_address(w))
 			window_discard(w->write + r[i].offset, r[i].length);
 		if (is_code(w, r[i].offset))
 			sync_icache(w->base + r[i].offset, r[i].length);
@@ -186,8 +182,8 @@ static void portable_clear(struct window *w, uint32_t line, uint32_t nr)
 		.offset = (size_t)line * WXP_LINE, .length = (size_t)nr * WXP_LINE,
 	};
 
-	if (kind_of(w, line) == PAGED && w->lines[line + 2].state != SPAN_SEALED) {
-		if (w->write == w->base)
+	if (is_open(w, line)) {
+		if (has_one_address(w))
 			map_open(w, &r, false);
 		else
 			window_discard(w->write + r.offset, r.length);

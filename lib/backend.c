@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
-/* What the backends without a device share: they put bytes into lines themselves. */
+/* What backends share. Those without a device put bytes into lines themselves. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "internal.h"
+
+#define FIRST_FD	3
 
 #define FILLER	4096			/* bytes at a time */
 
@@ -9,6 +14,20 @@ static char traps[FILLER], zeros[FILLER];
 __attribute__((constructor)) static void traps_init(void)
 {
 	fill_traps(traps, sizeof(traps));
+}
+
+/* The same file by a number that is not 0 to 2: these are the program's, open or not. */
+int backend_keep_fd(int fd)
+{
+	int kept = fd;
+
+	if (fd < FIRST_FD) {
+		kept = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD);
+		if (kept < 0)
+			kept = -errno;
+		close(fd);
+	}
+	return kept;
 }
 
 /* What fills an offset, up to the end of its line, that nothing is put into */

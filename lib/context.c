@@ -18,7 +18,6 @@
 #include "internal.h"
 #include "pkey.h"
 
-#define HARDENED	(WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI)
 #define ALL_FLAGS	(WXP_HUGE | WXP_ONE_ADDRESS | WXP_IF_POSSIBLE | HARDENED)
 
 #define DEFAULT_SHARE	25
@@ -66,21 +65,22 @@ static void fork_child(void)
 /* Once in a process; with contexts_lock */
 static int generation_open(void)
 {
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	int err = 0;
 	void *p;
 
 	if (generation)
 		return 0;
-	p = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return -ENOMEM;
-	if (madvise(p, (size_t)sysconf(_SC_PAGESIZE), MADV_WIPEONFORK)) {
-		munmap(p, (size_t)sysconf(_SC_PAGESIZE));
-		return -ENOSYS;
-	}
-	if (pthread_atfork(fork_prepare, fork_parent, fork_child)) {
-		munmap(p, (size_t)sysconf(_SC_PAGESIZE));
-		return -ENOMEM;
+	if (madvise(p, size, MADV_WIPEONFORK))
+		err = -ENOSYS;
+	else if (pthread_atfork(fork_prepare, fork_parent, fork_child))
+		err = -ENOMEM;
+	if (err) {
+		munmap(p, size);
+		return err;
 	}
 	*(uint32_t *)p = last_generation;
 	__atomic_store_n(&generation, p, __ATOMIC_RELEASE);
@@ -155,8 +155,7 @@ static int check_options(const struct wxp_options *o)
 	if (o->flags & WXP_ONE_ADDRESS && o->flags & (WXP_MSEAL | WXP_PKEY))
 		return -EINVAL;
 	if (o->r_share > MAX_SHARES || o->rw_share > MAX_SHARES ||
-	    (o->r_share ? o->r_share : DEFAULT_SHARE) +
-	    (o->rw_share ? o->rw_share : DEFAULT_SHARE) > MAX_SHARES)
+	    o->r_share + o->rw_share > MAX_SHARES)
 		return -EINVAL;
 	return 0;
 }
@@ -191,8 +190,8 @@ static struct wxp *context_new(const struct wxp_options *o)
 	x->flags = o->flags;
 	x->key = -1;
 	x->asked = o->window;
-	x->r_share = o->r_share ? o->r_share : DEFAULT_SHARE;
-	x->rw_share = o->rw_share ? o->rw_share : DEFAULT_SHARE;
+	x->r_share = o->r_share;
+	x->rw_share = o->rw_share;
 	pthread_mutex_init(&x->lock, NULL);
 	return x;
 }
@@ -241,6 +240,8 @@ WXP_EXPORT int wxp_open(struct wxp **out, const struct wxp_options *in)
 
 	if (in)
 		o = *in;
+	o.r_share = o.r_share ? o.r_share : DEFAULT_SHARE;
+	o.rw_share = o.rw_share ? o.rw_share : DEFAULT_SHARE;
 	err = out ? check_options(&o) : -EINVAL;
 	if (!err)
 		err = ask_environment(&o.backend);

@@ -18,7 +18,7 @@ static size_t large_size(const struct window *w, uint32_t line, uint32_t nr, siz
 	size_t end = ((size_t)line + nr) * WXP_LINE & ~(w->page_size - 1);
 
 	*start = round_up((size_t)line * WXP_LINE, w->page_size);
-	if (line < w->areas[CONSTANTS].end || end < *start + LARGE)
+	if (!is_variable(w, line) || end < *start + LARGE)
 		return 0;
 	return end - *start;
 }
@@ -28,11 +28,9 @@ static bool needs_clear(const struct window *w, uint32_t line)
 {
 	size_t start;
 
-	if (line >= w->areas[CONSTANTS].end)
+	if (is_variable(w, line))
 		return large_size(w, line, line_length(w, line), &start);
-	return w->backend != &wxp_kernel ||
-	       (w->write == w->base && kind_of(w, line) == PAGED &&
-		w->lines[line + 2].state != SPAN_SEALED);
+	return w->backend != &wxp_kernel || (has_one_address(w) && is_open(w, line));
 }
 
 /* Variables that go back to the system are zero then. */

@@ -15,8 +15,6 @@
 #define SYS_mseal	462		/* on all architectures that have the device */
 #endif
 
-#define OPTIONS		(WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI)
-
 static unsigned int options_offered(const struct window *w)
 {
 	unsigned int offered = w->backend->flags;
@@ -37,9 +35,8 @@ static unsigned int options_offered(const struct window *w)
  */
 int harden_check(struct wxp *x, const struct window *w)
 {
-	unsigned int lacks;
+	unsigned int lacks = x->flags & HARDENED & ~options_offered(w);
 
-	lacks = x->flags & OPTIONS & ~options_offered(w);
 	if (x->flags & WXP_PKEY & ~lacks && x->key < 0) {
 		x->key = pkey_alloc(0, PKEY_DISABLE_WRITE);
 		if (x->key < 0)

@@ -75,8 +75,7 @@ static int shrink(struct window *w, struct wxp_span *span, size_t size)
 	state = pool_state(pool_at(w, w->lines[line].pool));
 	if (state & (POOL_DYING | POOL_RETIRED))
 		return state & POOL_DYING ? -EBUSY : -EINVAL;
-	if (line < w->areas[CONSTANTS].end &&
-	    bits_any(w->bits, BIT_FILLED, line + keep, nr - keep))
+	if (!is_variable(w, line) && bits_any(w->bits, BIT_FILLED, line + keep, nr - keep))
 		return -EEXIST;
 	if (keep < nr) {
 		if (keep > 1)

@@ -253,6 +253,7 @@ extern const struct backend wxp_kernel, wxp_portable, wxp_fast;
 /* backend.c */
 typedef int (*put_fn)(struct window *w, size_t offset, const void *from, size_t size);
 
+int backend_keep_fd(int fd);
 const char *backend_filler(const struct window *w, uint64_t offset);
 int backend_install(struct window *w, const struct wxpool_install_range *r, uint32_t nr,
 		    put_fn put);
@@ -266,16 +267,27 @@ int window_map(struct window *w, size_t offset, size_t size, int prot, int flags
 void window_disown(struct window *w);
 void window_discard(char *from, size_t size);
 
+static inline bool is_variable(const struct window *w, uint32_t line)
+{
+	return line >= w->areas[CONSTANTS].end;
+}
+
 static inline struct area *window_area(struct window *w, uint32_t line)
 {
 	if (line < w->areas[CODE].end)
 		return &w->areas[CODE];
-	return &w->areas[line < w->areas[CONSTANTS].end ? CONSTANTS : VARIABLES];
+	return &w->areas[is_variable(w, line) ? VARIABLES : CONSTANTS];
 }
 
 static inline bool is_code(const struct window *w, uint64_t offset)
 {
 	return offset / WXP_LINE < w->areas[CODE].end;
+}
+
+/* Is memory written where it will run? */
+static inline bool has_one_address(const struct window *w)
+{
+	return w->write == w->base;
 }
 
 /* Code and constants */
@@ -314,6 +326,12 @@ uint64_t area_free(struct window *w, struct area *area, uint32_t *largest);
 static inline enum block_kind kind_of(const struct window *w, uint32_t line)
 {
 	return (enum block_kind)w->kind[line / BLOCK_LINES];
+}
+
+/* Of the span that begins here: is it of pages that are not sealed yet? */
+static inline bool is_open(const struct window *w, uint32_t line)
+{
+	return kind_of(w, line) == PAGED && w->lines[line + 2].state != SPAN_SEALED;
 }
 
 /* Does a span or a run begin here, given that one ends before it? */
@@ -416,10 +434,13 @@ void install_end(struct wxp *x, struct window *w, uint32_t pool, const struct wx
 void ops_forget(struct wxp *x);
 
 /* backend-kernel.c: what a ring needs */
+bool kernel_is_lost(struct window *w);
 void kernel_install_arg(const struct window *w, struct wxpool_install *arg, uint32_t pool,
 			const struct wxpool_install_range *ranges, uint32_t nr);
 
-/* harden.c */
+/* harden.c: options that only the kernel backend has, and that may be insisted on */
+#define HARDENED	(WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI)
+
 int harden_check(struct wxp *x, const struct window *w);
 int harden_views(struct window *w);
 int harden_key(struct window *w);

@@ -58,7 +58,7 @@ static void span_drop(struct window *w, uint32_t line)
 {
 	uint32_t nr = line_length(w, line);
 
-	if (line < w->areas[CONSTANTS].end)
+	if (!is_variable(w, line))
 		bits_clear(w->bits, BIT_FILLED, line, nr);
 	if (lines_spare(w, line, nr))
 		return;
@@ -110,7 +110,7 @@ void spans_retire(struct window *w, uint32_t pool)
 	uint32_t *link = &pool_at(w, pool)->spans, line;
 
 	while ((line = *link) != NONE) {
-		if (line < w->areas[CONSTANTS].end) {
+		if (!is_variable(w, line)) {
 			w->retired_lines += line_length(w, line);
 			link = &w->lines[line].sibling;
 		} else {

@@ -7,17 +7,17 @@ static void count_span(struct window *w, uint32_t line, struct wxp_stats *s)
 	uint32_t nr = line_length(w, line);
 	uint64_t size = (uint64_t)nr * WXP_LINE;
 
-	if (line >= w->areas[CONSTANTS].end) {
+	if (is_variable(w, line)) {
 		s->variables += size;
 		return;
 	}
 	*(line < w->areas[CODE].end ? &s->code : &s->constants) += size;
 	if (kind_of(w, line) == PACKED)
 		s->installed += (uint64_t)bits_count(w->bits, BIT_FILLED, line, nr) * WXP_LINE;
-	else if (w->lines[line + 2].state == SPAN_SEALED)
-		s->sealed += size;
-	else
+	else if (is_open(w, line))
 		s->open += size;
+	else
+		s->sealed += size;
 }
 
 /* One pool of a number: a child's own one and its parent's are the same. */

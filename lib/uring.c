@@ -94,15 +94,6 @@ static bool needs_ioctl(int result)
 	return result == -EOPNOTSUPP || result == -EACCES || result == -EPERM;
 }
 
-/* The ring has asked another file by now: /dev/null, for one, takes any command. */
-static bool is_lost(struct window *w)
-{
-	struct wxpool_info info = { .pool = 0 };
-	int err = w->backend->info(w, &info);
-
-	return err && err != -EACCES && err != -EPERM;
-}
-
 WXP_EXPORT int wxp_install_complete(struct wxp *x, struct wxp_op *op, int result)
 {
 	int err = result > 0 || result < -MAX_ERRNO ? -EINVAL : op_take(x, op);
@@ -112,8 +103,8 @@ WXP_EXPORT int wxp_install_complete(struct wxp *x, struct wxp_op *op, int result
 	if (needs_ioctl(result))
 		result = op->w->backend->install(op->w, op->arg.pool, op->ranges,
 						 op->arg.nr_ranges);
-	else if (result == -ESTALE || is_lost(op->w))
-		result = -EBADF;
+	else if (result == -ESTALE || kernel_is_lost(op->w))
+		result = -EBADF;	/* another file's: /dev/null, for one, takes any command */
 	install_end(x, op->w, op->pool, op->pieces, op->nr, result);
 	free(op);
 	return result;

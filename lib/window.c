@@ -64,8 +64,7 @@ int window_map(struct window *w, size_t offset, size_t size, int prot, int flags
 static void lose_open(struct window *w, uint32_t line)
 {
 	for (; line != NONE; line = w->lines[line].sibling)
-		if (kind_of(w, line) == PAGED && w->lines[line + 2].state != SPAN_SEALED &&
-		    w->write == w->base && line < w->areas[CONSTANTS].end)
+		if (is_open(w, line))
 			window_map(w, (size_t)line * WXP_LINE,
 				   (size_t)line_length(w, line) * WXP_LINE, PROT_NONE,
 				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
@@ -76,7 +75,7 @@ static void lose_write(struct window *w)
 {
 	void *p;
 
-	if (w->write == w->base)
+	if (has_one_address(w))
 		return;
 	p = mmap(w->write, window_sealable(w), PROT_NONE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -99,7 +98,8 @@ void window_disown(struct window *w)
 		p = pool_at(w, i);
 		if (!p->id)
 			continue;
-		lose_open(w, p->spans);
+		if (has_one_address(w))
+			lose_open(w, p->spans);
 		p->open[CODE] = p->open[CONSTANTS] = NONE;
 		p->state &= ~(POOL_HOLDS | POOL_SEALING | POOL_DYING | POOL_ON_DEVICE);
 	}
@@ -195,7 +195,7 @@ static void window_unmap(struct window *w)
 		munmap(w->base, sealable);
 		munmap(w->base + sealable, w->size - sealable);
 	}
-	if (w->write && w->write != w->base)
+	if (w->write && !has_one_address(w))
 		munmap(w->write, sealable);
 	if (w->lines)
 		munmap(w->lines, w->tables_size);
