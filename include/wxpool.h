@@ -16,6 +16,9 @@
  *    context with WXP_ONE_ADDRESS.
  *  - A module is no longer needed: wxp_free(). What is freed together is a pool.
  *
+ * All memory of a context is in reach of 32-bit relative addresses of all other. Link
+ * with -lwxpool; examples/ has a program for each way.
+ *
  * Sections: 1 contexts, 2 pools, 3 bytes in, 4 addresses first, 5 write in place,
  * 6 the end, 7 rings, 8 questions.
  *
@@ -32,6 +35,7 @@
  *	file. Code that is there still runs; close the context and open another
  * -EBUSY: another thread frees the pool at this moment, or protects it
  * -EXDEV: the process was made by a raw clone() and not by fork()
+ * -ESTALE: memory that a parent had neither installed nor protected at the fork
  *
  * and those that make code (sections 3 to 5):
  *
@@ -41,13 +45,18 @@
  * -EROFS: the context is frozen
  * -EPERM, -EACCES: a security policy forbids it
  *
- * fork(): the same handle goes on in the child. All that was protected or installed
- * runs there; its pools can be looked up, and be freed, which only forgets them.
- * What was not protected yet is lost: writing to it is SIGSEGV. The first call that
- * makes code opens a context of the child's own, at other addresses. It can fail as
- * wxp_open() does; a child that will give up its rights makes such a call before.
- * Writable data is copied, as all private memory. What the child can run stays for
- * it, and its addresses are not used again, until it ends (portable: for good).
+ * fork(): the same handle goes on in the child, which opens none of its own. All that was
+ * protected or installed runs there; its pools can be looked up, and be freed, which only
+ * forgets them. What was placed or allocated only is lost: a store to it is SIGSEGV, to
+ * install or protect it is -ESTALE, and its pool is to be freed. The first call that makes
+ * code gets the child a window of its own, at other addresses. It can fail as wxp_open()
+ * does; a child that will give up its rights makes such a call before. Writable data is
+ * copied, as all private memory.
+ *
+ * What a child can run stays for it, and its addresses are not used again until it ends.
+ * With the portable backend they are never used again, also after its end: a program that
+ * forks often and frees what it had before runs out of its window.
+ *
  * After vfork() and in other processes that share all memory, calls do what they
  * do in a thread.
  */
@@ -107,9 +116,9 @@ enum wxp_backend {
  *	keys (x86) or EPAN (arm64). So a code generator must not put constants into
  *	code, and what reads code, as some unwinders and profilers do, fails
  * @WXP_BTI: code has landing pads (arm64): jumps to anything else trap
- * @WXP_IF_POSSIBLE: leave out those of the last four that cannot be had;
- *	wxp_get_flags() tells. Without it wxp_open() insists on them, and so on the
- *	kernel backend
+ * @WXP_IF_POSSIBLE: leave out those of MSEAL, PKEY, EXEC_ONLY and BTI that cannot be
+ *	had; wxp_get_flags() tells. Without it wxp_open() insists on them, and so on
+ *	the kernel backend
  */
 enum wxp_flags {
 	WXP_HUGE = 1,
@@ -130,7 +139,8 @@ enum wxp_flags {
  *	that all of it is in reach of 32-bit relative addresses. 0 means 1 GiB or,
  *	if a limit of the process does not allow that, the largest half, quarter, ...
  *	that it does. (Outside of it as much again as code and constants have is
- *	set aside for wxp_alloc().)
+ *	set aside for wxp_alloc().) Each 2 MiB of it are either for what is placed and
+ *	loaded or for what is allocated
  * @r_share: percent of the window for WXP_R; 0 means 25
  * @rw_share: percent of the window for WXP_RW; 0 means 25. What is left is for
  *	WXP_RX, 10 percent at least; each has 2 MiB at least
@@ -150,7 +160,8 @@ struct wxp_options {
  * @opts: options, or NULL for the defaults
  *
  * Makes all mappings that the context will have, but with WXP_ONE_ADDRESS. If AUTO
- * finds no backend, the error is the kernel backend's.
+ * finds no backend, the error is the kernel backend's. A process may have several
+ * contexts; the numbers of pools are each one's own.
  *
  * Return: 0, or -EINVAL (also: WXPOOL_BACKEND names no backend), -ENOENT (no
  * /dev/wxpool), -EACCES (no permission on it, or a security policy forbids its
@@ -174,7 +185,8 @@ void wxp_close(struct wxp *wxp);
  * wxp_freeze() - no more code from now on
  * @wxp: the context
  *
- * One way, also for children. Code runs as before, and pools can be freed. With the
+ * One way, also for children. Code runs as before, and pools can be freed; what was
+ * allocated can not be protected any more, and variables not be allocated. With the
  * kernel backend the device itself refuses. Freezing again does nothing.
  *
  * Return: 0, or an error of all functions.
@@ -232,7 +244,8 @@ int wxp_new_pool(struct wxp *wxp, uint32_t *pool) WXP_MUST_CHECK;
  *
  * wxp_place() and wxp_install() in one. Who may run it and when: see there.
  *
- * Return: 0, or -EFAULT (@bytes cannot be read).
+ * Return: 0, or -EFAULT (@bytes cannot be read; fast: SIGSEGV), -E2BIG (more than
+ * WXP_MAX_INSTALL).
  */
 int wxp_load(struct wxp *wxp, uint32_t pool, const void *bytes, size_t size,
 	     enum wxp_prot prot, void **addr) WXP_MUST_CHECK;
@@ -321,7 +334,7 @@ int wxp_place(struct wxp *wxp, uint32_t pool, const struct wxp_request *reqs, si
  * struct wxp_piece - bytes that go to a place
  * @addr: where to, at any offset of a WXP_RX or WXP_R span
  * @src: where from, at any alignment
- * @size: bytes, not 0, not beyond the end of the span
+ * @size: bytes, not 0, not beyond the last line of the span
  */
 struct wxp_piece {
 	void *addr;
@@ -359,7 +372,7 @@ int wxp_install(struct wxp *wxp, uint32_t pool, const struct wxp_piece *pieces, 
  * @span: a span of wxp_place(); its @size is updated
  * @size: bytes that it keeps, not 0, not more than it has
  *
- * Whole lines go to other spans, unless they are installed. To give back all
+ * Whole lines go to other spans; none of them may be installed. To give back all
  * that is not installed, pass the offset at which the last piece ended.
  *
  * Return: 0, or -EINVAL (also: not a span), -EEXIST (they are installed).
@@ -407,9 +420,11 @@ int wxp_reserve(struct wxp *wxp, uint32_t pool, const struct wxp_request *reqs, 
  * @prot: what it is for
  * @mem: receives its addresses
  *
- * @write is valid until wxp_protect() or wxp_free(), and @addr from wxp_protect()
- * on; WXP_RW memory until wxp_free(). Allocations of one protection share pages
- * within their pool. What nobody allocates of a page of code is trap instructions.
+ * Store to @write, relocate for @addr. @write is valid until wxp_protect() or wxp_free(),
+ * and @addr from wxp_protect() on; WXP_RW memory until wxp_free(). Allocations of one
+ * protection share pages within their pool, until these are protected. What nobody
+ * allocates of a page of code is trap instructions. If the size is not known, allocate as
+ * much as it can be at most: what is left stays until wxp_free().
  *
  * Return: 0, or an error of all functions that make code.
  */
@@ -547,7 +562,8 @@ int wxp_sync_cores(struct wxp *wxp) WXP_MUST_CHECK;
  * @wxp: the context
  * @addr: any address in a span or allocation, installed or not
  *
- * Return: its number, or 0 if it belongs to none.
+ * Return: its number, or 0 if it belongs to none. Up to the next line, what is behind a
+ * span is its own.
  */
 uint32_t wxp_pool_of(struct wxp *wxp, const void *addr);
 
@@ -587,7 +603,7 @@ struct wxp_stats {
  * wxp_get_stats() - count what is held
  * @wxp: the context
  * @pool: a pool, or 0 for the whole context
- * @stats: receives the counts; only as much as its @size says is written
+ * @stats: receives the counts. What a later version of it has besides is 0
  *
  * Looks at all pools that are asked for.
  *
@@ -609,10 +625,10 @@ const char *wxp_backend_name(enum wxp_backend backend);
  */
 int wxp_get_fallback(const struct wxp *wxp);
 
-/** wxp_get_flags() - the options in effect: without what WXP_IF_POSSIBLE left out */
+/** wxp_get_flags() - the options, without those that WXP_IF_POSSIBLE left out */
 unsigned int wxp_get_flags(const struct wxp *wxp);
 
-/** wxp_get_window() - the addresses that all memory of the process's context is in */
+/** wxp_get_window() - the addresses that memory is got from; not what was inherited */
 void wxp_get_window(struct wxp *wxp, void **base, size_t *size);
 
 /**

@@ -324,6 +324,9 @@ static int protect_pool(struct wxp *x, struct window *w, struct pool *p)
 	uint32_t nr = count_open(w, p);
 	int err;
 
+	/* What another thread seals at this moment may be what this one has written. */
+	if (pool_state(p) & (POOL_DYING | POOL_SEALING))
+		return -EBUSY;
 	if (!nr)
 		return 0;
 	if (nr > WXPOOL_MAX_RANGES)
@@ -339,13 +342,22 @@ static int protect_pool(struct wxp *x, struct window *w, struct pool *p)
 	return err;
 }
 
-/* What a parent had not protected at a fork is lost: nothing is left to do. */
-static bool is_inherited(const struct window *w, uint32_t id)
+/* Of what a parent had, nothing is left to do; or it was lost at the fork. */
+static int protect_inherited(const struct window *w, uint32_t id)
 {
-	for (; w; w = w->older)
-		if (w->inherited && pool_find(w, id))
-			return true;
-	return false;
+	uint32_t pool, line;
+	int err = -ENOENT;
+
+	for (; w; w = w->older) {
+		pool = pool_find(w, id);
+		if (!pool)
+			continue;
+		err = 0;
+		for (line = pool_at(w, pool)->spans; line != NONE; line = w->lines[line].sibling)
+			if (is_open(w, line))
+				return -ESTALE;
+	}
+	return err;
 }
 
 WXP_EXPORT int wxp_protect(struct wxp *x, uint32_t id)
@@ -358,12 +370,8 @@ WXP_EXPORT int wxp_protect(struct wxp *x, uint32_t id)
 		return err;
 	w = x->window;
 	pool = pool_find(w, id);
-	/* What another thread seals at this moment may be what this one has written. */
-	if (!pool)
-		err = is_inherited(w, id) ? 0 : -ENOENT;
-	else if (pool_state(pool_at(w, pool)) & (POOL_DYING | POOL_SEALING))
-		err = -EBUSY;
-	else
+	err = protect_inherited(w->older, id);
+	if (pool && err != -ESTALE)
 		err = protect_pool(x, w, pool_at(w, pool));
 	context_leave(x);
 	return err;

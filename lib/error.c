@@ -9,8 +9,8 @@ static const struct {
 	{ 0, "no error" },
 	{ EINVAL, "invalid argument: a pool is not 0, a size is not 0, an alignment is a power of two "
 		  "up to 2 MiB, a piece lies in an RX or R span of its pool, a window is a multiple "
-		  "of 2 MiB from 6 MiB to 2 GiB, WXP_ONE_ADDRESS goes with neither WXP_MSEAL nor "
-		  "WXP_PKEY, and WXPOOL_BACKEND is kernel, portable, fast or auto" },
+		  "of 2 MiB from 6 MiB to 2 GiB, shares are 90 percent at most, WXP_ONE_ADDRESS "
+		  "goes with neither WXP_MSEAL nor WXP_PKEY, and WXPOOL_BACKEND is kernel, portable, fast or auto" },
 	{ ENOENT, "no such pool; or, when opening, no /dev/wxpool: the module is not loaded (run "
 		  "'modprobe wxpool'), or the device is not in this container or service (systemd: "
 		  "PrivateDevices=no, or DeviceAllow=/dev/wxpool rw and BindPaths=/dev/wxpool)" },
@@ -23,7 +23,8 @@ static const struct {
 		 "map and execute; a device cgroup; vm.memfd_noexec for the portable backend)" },
 	{ EPROTO, "the loaded module wxpool speaks another version: install the module and the library "
 		  "of one release" },
-	{ ENOMEM, "out of memory: free pools, or open a larger window; or a limit is reached: of the "
+	{ ENOMEM, "out of memory: free pools, or open a larger window (portable: what a forked child "
+		  "inherited is never used again); or a limit is reached: of the "
 		  "memory cgroup, RLIMIT_AS ('ulimit -v'), RLIMIT_MEMLOCK ('ulimit -l', after "
 		  "mlockall()), RLIMIT_FSIZE ('ulimit -f', portable), vm.max_map_count, "
 		  "vm.overcommit_memory" },
@@ -49,6 +50,8 @@ static const struct {
 		      "the kernel backend ('modprobe wxpool'); add WXP_IF_POSSIBLE to do without" },
 	{ EXDEV, "this process was made by a raw clone(), not by fork(): a context cannot be used in "
 		 "it" },
+	{ ESTALE, "lost at a fork: what a parent had placed or allocated, and not installed or "
+		  "protected, is not in the child: free the pool, and make it again" },
 	{ EMFILE, "too many open files in this process: see 'ulimit -n'" },
 	{ ENFILE, "too many open files in the system: see fs.file-max" },
 	{ ENOSYS, "the system does not offer this: Linux 4.14 or newer is needed, and 4.16 for "

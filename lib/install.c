@@ -209,6 +209,18 @@ static int install_claim(struct window *w, uint32_t pool, const struct wxp_piece
 	return err;
 }
 
+/* Is one of a parent's, who had not installed it at the fork? */
+static bool is_inherited(const struct window *w, const struct wxp_piece *pieces, size_t nr)
+{
+	size_t i;
+
+	for (; w; w = w->older)
+		for (i = 0; i < nr; i++)
+			if (window_offset(w, pieces[i].addr) < window_sealable(w))
+				return true;
+	return false;
+}
+
 /* Claims the lines of pieces, and holds the pool, which must be of the newest window. */
 int install_begin(struct wxp *x, uint32_t id, const struct wxp_piece *pieces, size_t nr,
 		  struct wxpool_install_range *ranges, uint32_t *nr_ranges, uint32_t *pool)
@@ -228,6 +240,8 @@ int install_begin(struct wxp *x, uint32_t id, const struct wxp_piece *pieces, si
 		err = install_claim(w, *pool, pieces, nr, ranges, nr_ranges);
 	if (likely(!err))
 		pool_hold(pool_at(w, *pool));
+	else if (is_inherited(w->older, pieces, nr))
+		err = -ESTALE;
 	context_leave(x);
 	return err;
 }

@@ -367,7 +367,7 @@ static void job_both(void *arg)
 	struct wxp_piece piece = { f->loaded, own, 1 };
 
 	CHILD_CHECK(wxp_pool_of(f->w, f->loaded) == 1 && wxp_pool_of(f->w, own) == 1);
-	CHILD_CHECK(wxp_install(f->w, 1, &piece, 1) == -EINVAL);
+	CHILD_CHECK(wxp_install(f->w, 1, &piece, 1) == -ESTALE);
 	child_load(f->w, 2, 202);
 	CHILD_CHECK(!wxp_get_stats(f->w, 1, &s) && s.pools == 1 && s.code == 2 * WXP_LINE);
 	CHILD_CHECK(!wxp_get_stats(f->w, 0, &s) && s.pools == 4);
@@ -881,7 +881,7 @@ static bool is_taken(void *p)
 static void job_lost(void *arg)
 {
 	struct lost *l = arg;
-	struct wxp_mem *mem[] = { &l->code, &l->more, &l->constant };
+	struct wxp_mem *mem[] = { &l->code, &l->more, &l->constant }, own;
 	int i;
 
 	CHILD_CHECK(family_runs(&l->f) && family_is_known(&l->f));
@@ -890,13 +890,15 @@ static void job_lost(void *arg)
 		CHILD_CHECK(is_taken(mem[i]->write) && is_taken(mem[i]->addr));
 		CHILD_CHECK(wxp_pool_of(l->f.w, mem[i]->addr) == (i == 1 ? 5 : 4));
 	}
-	CHILD_CHECK(!wxp_protect(l->f.w, 4));
-	child_allocs(l->f.w, 4, 400);
+	CHILD_CHECK(wxp_protect(l->f.w, 4) == -ESTALE && wxp_protect(l->f.w, 5) == -ESTALE);
+	CHILD_CHECK(!wxp_alloc(l->f.w, 4, CODE_SIZE, 0, WXP_RX, &own));
+	CHILD_CHECK(wxp_protect(l->f.w, 4) == -ESTALE);
 	child_makes_all(l->f.w, 6);
 	for (i = 0; i < 3; i++)
 		CHILD_CHECK(store_faults(mem[i]->write));
 	CHILD_CHECK(family_runs(&l->f));
 	CHILD_CHECK(!wxp_free(l->f.w, 4) && !wxp_free(l->f.w, 5));
+	child_allocs(l->f.w, 4, 400);
 	for (i = 0; i < 3; i++)
 		CHILD_CHECK(is_taken(mem[i]->write));
 }
@@ -921,6 +923,31 @@ static void open_memory_is_lost(unsigned int flags)
 	CHECK_EQ(wxp_free(l.f.w, 4) + wxp_free(l.f.w, 5), 0);
 	CHECK(family_runs(&l.f));
 	wxp_close(l.f.w);
+}
+
+static void job_placed(void *arg)
+{
+	struct family *f = arg;
+	struct wxp_piece piece = { f->placed + WXP_LINE, "1234", 4 };
+
+	CHILD_CHECK(wxp_install(f->w, 7, &piece, 1) == -ESTALE);
+	child_load(f->w, 7, 700);
+	CHILD_CHECK(wxp_install(f->w, 7, &piece, 1) == -ESTALE);
+	CHILD_CHECK(!wxp_free(f->w, 7) && wxp_free(f->w, 7) == -ENOENT);
+	child_makes_all(f->w, 7);
+}
+
+TEST(places_are_lost)
+{
+	const struct wxp_request r = { 2 * WXP_LINE, 0, WXP_RX };
+	struct wxp_span span;
+	struct family f;
+
+	family_make(&f, open_small(0));
+	CHECK_EQ(wxp_place(f.w, 7, &r, 1, &span), 0);
+	f.placed = span.addr;
+	in_child(job_placed, &f);
+	wxp_close(f.w);
 }
 
 TEST(memory_that_is_open_is_lost)
