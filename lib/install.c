@@ -223,23 +223,25 @@ static bool is_inherited(const struct window *w, const struct wxp_piece *pieces,
 
 /* Claims the lines of pieces, and holds the pool, which must be of the newest window. */
 int install_begin(struct wxp *x, uint32_t id, const struct wxp_piece *pieces, size_t nr,
-		  struct wxpool_install_range *ranges, uint32_t *nr_ranges, uint32_t *pool)
+		  struct wxpool_install_range *ranges, uint32_t *nr_ranges, struct pool **p)
 {
 	int err = context_enter_new(x);
 	struct window *w;
+	uint32_t pool;
 
 	if (unlikely(err))
 		return err;
 	w = x->window;
-	*pool = pool_find(w, id);
-	if (unlikely(!*pool))
+	pool = pool_find(w, id);
+	*p = pool ? pool_at(w, pool) : NULL;
+	if (unlikely(!pool))
 		err = -ENOENT;
-	else if (unlikely(pool_state(pool_at(w, *pool)) & POOL_DYING))
+	else if (unlikely(!pool_can_hold(*p)))
 		err = -EBUSY;
 	else
-		err = install_claim(w, *pool, pieces, nr, ranges, nr_ranges);
+		err = install_claim(w, pool, pieces, nr, ranges, nr_ranges);
 	if (likely(!err))
-		pool_hold(pool_at(w, *pool));
+		pool_hold(*p);
 	else if (is_inherited(w->older, pieces, nr))
 		err = -ESTALE;
 	context_leave(x);
@@ -247,7 +249,7 @@ int install_begin(struct wxp *x, uint32_t id, const struct wxp_piece *pieces, si
 }
 
 /* It is done, or failed. */
-void install_end(struct wxp *x, struct window *w, uint32_t pool, const struct wxp_piece *pieces,
+void install_end(struct wxp *x, struct window *w, struct pool *p, const struct wxp_piece *pieces,
 		 size_t nr, int err)
 {
 	if (unlikely(err)) {
@@ -255,7 +257,7 @@ void install_end(struct wxp *x, struct window *w, uint32_t pool, const struct wx
 		install_unclaim(w, pieces, nr);
 		context_leave(x);
 	}
-	pool_release(pool_at(w, pool), !err);
+	pool_release(p, !err);
 }
 
 int install_check(const struct wxp_piece *pieces, size_t nr, uint32_t pool)
@@ -269,7 +271,8 @@ WXP_EXPORT int wxp_install(struct wxp *x, uint32_t id, const struct wxp_piece *p
 {
 	struct wxpool_install_range few[2 * FEW], *ranges = few;
 	int err = install_check(pieces, nr, id);
-	uint32_t nr_ranges, pool;
+	struct pool *p;
+	uint32_t nr_ranges;
 
 	if (unlikely(err))
 		return err;
@@ -278,10 +281,10 @@ WXP_EXPORT int wxp_install(struct wxp *x, uint32_t id, const struct wxp_piece *p
 		if (!ranges)
 			return -ENOMEM;
 	}
-	err = install_begin(x, id, pieces, nr, ranges, &nr_ranges, &pool);
+	err = install_begin(x, id, pieces, nr, ranges, &nr_ranges, &p);
 	if (likely(!err)) {
 		err = x->window->backend->install(x->window, id, ranges, nr_ranges);
-		install_end(x, x->window, pool, pieces, nr, err);
+		install_end(x, x->window, p, pieces, nr, err);
 	}
 	if (ranges != few)
 		free(ranges);

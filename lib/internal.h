@@ -373,6 +373,7 @@ static inline void pool_hold(struct pool *p)
 	__atomic_fetch_add(&p->state, 1, __ATOMIC_RELAXED);
 	assert(pool_state(p) & POOL_HOLDS && !(pool_state(p) & POOL_DYING));
 }
+/* With the lock: what it gives never moves, but the table that it looks it up in does. */
 
 /* @on_device: it has got something there */
 static inline void pool_release(struct pool *p, bool on_device)
@@ -381,6 +382,12 @@ static inline void pool_release(struct pool *p, bool on_device)
 		__atomic_fetch_or(&p->state, POOL_ON_DEVICE, __ATOMIC_RELAXED);
 	assert(pool_state(p) & POOL_HOLDS);
 	__atomic_fetch_sub(&p->state, 1, __ATOMIC_RELEASE);
+}
+
+/* Prepared installs can be any number, other calls are not more than threads. */
+static inline bool pool_can_hold(const struct pool *p)
+{
+	return !(pool_state(p) & POOL_DYING) && (pool_state(p) & POOL_HOLDS) < POOL_HOLDS / 2;
 }
 
 /* span.c: who holds which lines */
@@ -426,8 +433,8 @@ static inline enum area_kind area_for(enum wxp_prot prot)
 /* install.c */
 int install_check(const struct wxp_piece *pieces, size_t nr, uint32_t pool);
 int install_begin(struct wxp *x, uint32_t id, const struct wxp_piece *pieces, size_t nr,
-		  struct wxpool_install_range *ranges, uint32_t *nr_ranges, uint32_t *pool);
-void install_end(struct wxp *x, struct window *w, uint32_t pool, const struct wxp_piece *pieces,
+		  struct wxpool_install_range *ranges, uint32_t *nr_ranges, struct pool **p);
+void install_end(struct wxp *x, struct window *w, struct pool *p, const struct wxp_piece *pieces,
 		 size_t nr, int err);
 
 /* uring.c */

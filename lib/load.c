@@ -53,6 +53,7 @@ static int load(struct wxp *x, uint32_t id, const struct wxp_part *parts, size_t
 {
 	int err = context_enter_new(x);
 	struct window *w;
+	struct pool *p;
 	uint32_t pool;
 
 	if (unlikely(err))
@@ -64,8 +65,10 @@ static int load(struct wxp *x, uint32_t id, const struct wxp_part *parts, size_t
 		if (unlikely(err))
 			pool_put(w, pool);
 	}
-	if (likely(!err))
-		pool_hold(pool_at(w, pool));
+	if (likely(!err)) {
+		p = pool_at(w, pool);
+		pool_hold(p);
+	}
 	context_leave(x);
 	if (unlikely(err))
 		return err;
@@ -73,7 +76,7 @@ static int load(struct wxp *x, uint32_t id, const struct wxp_part *parts, size_t
 	if (unlikely(err))
 		load_undo(x, w, pool, r, nr);
 	else
-		pool_release(pool_at(w, pool), true);
+		pool_release(p, true);
 	return err;
 }
 

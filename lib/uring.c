@@ -15,7 +15,7 @@
 struct wxp_op {
 	struct wxp_op *next;
 	struct window *w;
-	uint32_t pool;
+	struct pool *pool;
 	struct wxpool_install arg;
 	size_t nr;
 	struct wxp_piece *pieces;		/* copies; behind the ranges */

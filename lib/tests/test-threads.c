@@ -509,3 +509,89 @@ TEST(code_is_handed_to_another_thread)
 	CHECK(!other.failed);
 	wxp_close(w);
 }
+
+/* ---- tables that grow */
+
+static void *load_in_one(void *arg)
+{
+	struct worker *me = arg;
+	unsigned char bytes[CODE_SIZE];
+	uint32_t i;
+	void *p;
+
+	code_write(bytes, me->nr);
+	for (i = 0; i < rounds(4000); i++) {
+		if (me->nr % 2) {
+			WORKER_CHECK(!wxp_load(me->w, 1 + me->nr, bytes, CODE_SIZE, WXP_RX, &p));
+		} else {
+			uint32_t pool;
+
+			WORKER_CHECK(!wxp_new_pool(me->w, &pool));
+		}
+	}
+	return NULL;
+}
+
+TEST(pools_come_beside_loads)
+{
+	struct wxp *w = open_default();
+
+	run_workers(w, load_in_one);
+	wxp_close(w);
+}
+
+/* ---- threads that are cancelled */
+
+static void *cancelled_load(void *arg)
+{
+	void *p;
+
+	pthread_cancel(pthread_self());
+	return (void *)(intptr_t)wxp_load(arg, 7, "\xc3", 1, WXP_RX, &p);
+}
+
+static void *cancelled_protect(void *arg)
+{
+	pthread_cancel(pthread_self());
+	return (void *)(intptr_t)wxp_protect(arg, 8);
+}
+
+static void *cancelled_free(void *arg)
+{
+	pthread_cancel(pthread_self());
+	return (void *)(intptr_t)wxp_free(arg, 9);
+}
+
+static void *cancelled_open(void *arg)
+{
+	struct wxp *w = NULL;
+	int err;
+
+	(void)arg;
+	pthread_cancel(pthread_self());
+	err = wxp_open(&w, NULL);
+	wxp_close(w);
+	return (void *)(intptr_t)err;
+}
+
+TEST(calls_are_no_cancellation_points)
+{
+	static void *(*const calls[])(void *) = {
+		cancelled_load, cancelled_protect, cancelled_free, cancelled_open,
+	};
+	struct wxp *w = open_default();
+	pthread_t thread;
+	unsigned int i;
+	void *ret;
+
+	must_alloc(w, 8, CODE_SIZE, 0, WXP_RX);
+	must_load(w, 9, 1);
+	for (i = 0; i < NR(calls); i++) {
+		CHECK(!pthread_create(&thread, NULL, calls[i], w));
+		CHECK(!pthread_join(thread, &ret));
+		CHECK(!ret);
+	}
+	CHECK_EQ(wxp_free(w, 7) + wxp_free(w, 8), 0);
+	CHECK_EQ(wxp_free(w, 9), -ENOENT);
+	wxp_close(w);
+}

@@ -245,6 +245,32 @@ TEST(errors_of_prepare)
 	close_jobs(&j);
 }
 
+/* Of one pool, more than its counter has room for: nothing happens to those that are. */
+TEST(many_prepared_installs)
+{
+	enum { MOST = 0x20000 };
+	const struct wxp_request all = { (size_t)MOST * WXP_LINE, 0, WXP_RX };
+	static struct wxp_op *ops[MOST];
+	struct wxp *w = open_window(64 * MIB);
+	struct wxp_piece piece = { .src = "\xc3", .size = 1 };
+	struct wxp_span span;
+	uint32_t nr = 0;
+	int err = 0;
+
+	CHECK_EQ(wxp_place(w, 1, &all, 1, &span), 0);
+	for (; !err && nr < MOST; nr += !err) {
+		piece.addr = (char *)span.addr + (size_t)nr * WXP_LINE;
+		err = wxp_install_prepare(w, 1, &piece, 1, &ops[nr]);
+	}
+	CHECK_EQ(err, -EBUSY);
+	CHECK(nr > 1000);
+	CHECK_EQ(wxp_free(w, 1), -EBUSY);
+	while (nr--)
+		CHECK_EQ(wxp_install_complete(w, ops[nr], -ECANCELED), -ECANCELED);
+	CHECK_EQ(wxp_free(w, 1), 0);
+	wxp_close(w);
+}
+
 TEST(other_backends_have_no_ring)
 {
 	struct wxp_options opts = { .size = sizeof(opts), .backend = WXP_BACKEND_PORTABLE };
