@@ -11,7 +11,7 @@
 
 static char traps[FILLER], zeros[FILLER];
 
-__attribute__((constructor)) static void traps_init(void)
+__attribute__((constructor(101))) static void traps_init(void)
 {
 	fill_traps(traps, sizeof(traps));
 }

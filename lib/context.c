@@ -8,7 +8,10 @@
  *
  * A page that the kernel wipes in every child tells a process that was made in another way,
  * in which locks may be held for ever, from one that fork() made, in which fork_child() has
- * written a new generation there.
+ * written a new generation there. Its own children are like it.
+ *
+ * The handlers are there before the program's own, unless it has any before the library is
+ * loaded: so these can make calls.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +30,26 @@ static pthread_mutex_t contexts_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct wxp *contexts;
 static volatile uint32_t *generation;
 static uint32_t last_generation = 1;
+static int fork_err = -ENOMEM;		/* of the handlers */
+
+/* Before any lock: was this process made in another way than by fork()? */
+static bool is_cloned(void)
+{
+	volatile uint32_t *g = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+
+	return g && !*g;
+}
+
+/* Of this process, known since it began to fork */
+static bool fork_cloned;
 
 static void fork_prepare(void)
 {
 	struct wxp *x;
 
+	fork_cloned = is_cloned();
+	if (fork_cloned)
+		return;
 	pthread_mutex_lock(&contexts_lock);
 	for (x = contexts; x; x = x->next)
 		pthread_mutex_lock(&x->lock);
@@ -41,6 +59,8 @@ static void fork_parent(void)
 {
 	struct wxp *x;
 
+	if (fork_cloned)
+		return;
 	for (x = contexts; x; x = x->next) {
 		pools_forked(x->window);
 		pthread_mutex_unlock(&x->lock);
@@ -52,7 +72,10 @@ static void fork_child(void)
 {
 	struct wxp *x;
 
-	*generation = ++last_generation;
+	if (fork_cloned)
+		return;
+	if (generation)
+		*generation = ++last_generation;
 	for (x = contexts; x; x = x->next) {
 		if (!x->window->inherited)
 			window_disown(x->window);
@@ -62,25 +85,25 @@ static void fork_child(void)
 	pthread_mutex_unlock(&contexts_lock);
 }
 
+__attribute__((constructor(101))) static void fork_init(void)
+{
+	fork_err = -pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
 /* Once in a process; with contexts_lock */
 static int generation_open(void)
 {
 	size_t size = (size_t)sysconf(_SC_PAGESIZE);
-	int err = 0;
 	void *p;
 
-	if (generation)
-		return 0;
+	if (generation || fork_err)
+		return fork_err;
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return -ENOMEM;
-	if (madvise(p, size, MADV_WIPEONFORK))
-		err = -ENOSYS;
-	else if (pthread_atfork(fork_prepare, fork_parent, fork_child))
-		err = -ENOMEM;
-	if (err) {
+	if (madvise(p, size, MADV_WIPEONFORK)) {
 		munmap(p, size);
-		return err;
+		return -ENOSYS;
 	}
 	*(uint32_t *)p = last_generation;
 	__atomic_store_n(&generation, p, __ATOMIC_RELEASE);
@@ -166,6 +189,13 @@ static bool insists(const struct wxp *x)
 	return x->flags & HARDENED && !(x->flags & WXP_IF_POSSIBLE);
 }
 
+static void key_free(struct wxp *x)
+{
+	if (x->key >= 0)
+		pkey_free(x->key);
+	x->key = -1;
+}
+
 static int open_auto(struct wxp *x)
 {
 	int err;
@@ -177,6 +207,7 @@ static int open_auto(struct wxp *x)
 		return err;
 	x->fallback = err;
 	x->backend = WXP_BACKEND_PORTABLE;
+	key_free(x);
 	return window_open(x, &x->window) ? err : 0;
 }
 
@@ -198,18 +229,9 @@ static struct wxp *context_new(const struct wxp_options *o)
 
 static void context_delete(struct wxp *x)
 {
-	if (x->key >= 0)
-		pkey_free(x->key);
+	key_free(x);
 	pthread_mutex_destroy(&x->lock);
 	free(x);
-}
-
-/* Before any lock: was this process made in another way than by fork()? */
-static bool is_cloned(void)
-{
-	volatile uint32_t *g = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
-
-	return g && !*g;
 }
 
 static int context_open(struct wxp *x)

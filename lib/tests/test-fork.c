@@ -146,7 +146,7 @@ static void *child_installs(struct wxp *w, uint32_t pool, uint32_t value)
 	CHILD_CHECK(!wxp_place(w, pool, r, 2, s));
 	CHILD_CHECK(is_zero(s[1].addr, 100));
 	memset(s[1].addr, 1, 100);
-	piece = (struct wxp_piece){ (char *)s[0].addr + 5, code, CODE_SIZE };
+	piece = (struct wxp_piece){ (char *)s[0].addr + 4, code, CODE_SIZE };
 	CHILD_CHECK(!wxp_install(w, pool, &piece, 1));
 	CHILD_CHECK(wxp_install(w, pool, &piece, 1) == -EEXIST);
 	CHILD_CHECK(!wxp_shrink(w, &s[0], 100));
@@ -1390,4 +1390,71 @@ TEST(cloned_processes_are_refused)
 	wait_child(pid);
 	family_check(&f);
 	wxp_close(f.w);
+}
+
+/* ---- handlers of the program's own */
+
+static struct wxp *handled;
+static int handler_err;
+
+static void handler(void)
+{
+	void *p;
+
+	if (handled && !handler_err)
+		handler_err = wxp_load(handled, 3, "\xc3", 1, WXP_RX, &p);
+}
+
+static void job_handlers(void *arg)
+{
+	CHILD_CHECK(!handler_err);
+	CHILD_CHECK(!wxp_free(arg, 3));
+}
+
+/* Before there is any context */
+__attribute__((constructor)) static void handlers_init(void)
+{
+	pthread_atfork(handler, handler, handler);
+}
+
+TEST(handlers_of_forks_make_calls)
+{
+	struct wxp *w = open_small(0);
+
+	handled = w;
+	handler_err = 0;
+	in_child(job_handlers, w);
+	CHECK_EQ(handler_err, 0);
+	CHECK_EQ(stats_of(w, 3).code, 2 * WXP_LINE);
+	handled = NULL;
+	wxp_close(w);
+}
+
+/* ---- children of processes that fork() did not make */
+
+static void job_cloned(void *arg)
+{
+	struct wxp *other, *w = arg;
+	int status;
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	void *p;
+
+	if (pid) {
+		CHILD_CHECK(waitpid(pid, &status, 0) == pid && !status);
+		return;
+	}
+	pid = fork();
+	CHILD_CHECK(pid >= 0);
+	CHILD_CHECK(wxp_load(w, 1, "\xc3", 1, WXP_RX, &p) == -EXDEV);
+	CHILD_CHECK(wxp_open(&other, NULL) == -EXDEV);
+	CHILD_CHECK(!pid || (waitpid(pid, &status, 0) == pid && !status));
+	_exit(0);
+}
+
+TEST(fork_in_a_process_of_clone)
+{
+	struct wxp *w = open_small(0);
+
+	in_child(job_cloned, w);
+	wxp_close(w);
 }
