@@ -131,15 +131,23 @@ static void rest_list(struct window *w, struct heap *h)
 	h->rest = h->rest_end = 0;
 }
 
+/* Of a run that ends before @line; 0: there is none */
+static uint32_t run_before(const struct window *w, uint32_t line)
+{
+	if (!bit_test(w->bits, BIT_FREE, line - 1))
+		return 0;
+	return bit_test(w->bits, BIT_BEGIN, line - 1) ? 1 : w->lines[line - 1].length;
+}
+
 /* Takes the runs beside free lines off their lists, and the lines there with them. */
 static void runs_join(struct window *w, struct area *a, uint32_t *line, uint32_t *end)
 {
 	enum block_kind kind = kind_of(w, *line);
 	struct heap *h = &a->heap[kind];
-	uint32_t last = *line - 1, len;
+	uint32_t len;
 
-	if (*line > a->start && bit_test(w->bits, BIT_FREE, last) && kind_of(w, last) == kind) {
-		len = bit_test(w->bits, BIT_BEGIN, last) ? 1 : w->lines[last].length;
+	if (*line > a->start && kind_of(w, *line - 1) == kind && run_before(w, *line)) {
+		len = run_before(w, *line);
 		*line -= len;
 		run_unlist(w, h, *line, len);
 	}
@@ -250,6 +258,52 @@ static void run_cut(struct window *w, struct heap *h, uint32_t run, uint32_t lin
 		run_list(w, h, line + nr, run + len - line - nr);
 }
 
+/* Takes whole blocks out of a run. */
+static void blocks_free(struct window *w, struct area *a, uint32_t run, uint32_t line, uint32_t nr)
+{
+	run_cut(w, &a->heap[kind_of(w, run)], run, line, nr * BLOCK_LINES);
+	memset(w->kind + line / BLOCK_LINES, FRESH, nr);
+}
+
+/*
+ * Blocks beside the fresh ones become fresh again, if they are free; and what is free of
+ * packed lines before them, the rest.
+ */
+static void blocks_refresh(struct window *w, struct area *a)
+{
+	struct heap *h = &a->heap[PACKED];
+	uint32_t line, len, nr;
+
+	spares_join(w, h);
+	rest_list(w, h);
+	rest_list(w, &a->heap[PAGED]);
+	while (a->low > a->start / BLOCK_LINES) {
+		line = a->low * BLOCK_LINES;
+		len = run_before(w, line);
+		nr = len / BLOCK_LINES;
+		if (!nr)
+			break;
+		a->low -= nr;
+		blocks_free(w, a, line - len, a->low * BLOCK_LINES, nr);
+	}
+	while (a->high < a->end / BLOCK_LINES) {
+		line = a->high * BLOCK_LINES;
+		if (!bit_test(w->bits, BIT_BEGIN, line) || !bit_test(w->bits, BIT_FREE, line))
+			break;
+		nr = line_length(w, line) / BLOCK_LINES;
+		if (!nr)
+			break;
+		a->high += nr;
+		blocks_free(w, a, line, line, nr);
+	}
+	line = a->low * BLOCK_LINES;
+	len = line > a->start && kind_of(w, line - 1) == PACKED ? run_before(w, line) : 0;
+	if (len) {
+		run_unlist(w, h, line - len, len);
+		rest_set(w, h, line - len, line);
+	}
+}
+
 /* @nr whole blocks that are fresh, or free in the other kind; returns the first line. */
 static uint32_t blocks_take(struct window *w, struct area *a, enum block_kind kind, uint32_t nr)
 {
@@ -262,8 +316,6 @@ static uint32_t blocks_take(struct window *w, struct area *a, enum block_kind ki
 		a->low += nr;
 		return (a->low - nr) * BLOCK_LINES;
 	}
-	spares_join(w, other);
-	rest_list(w, other);
 	/* Long enough wherever it begins, or else any that will do */
 	run = run_find(w, other, lines + BLOCK_LINES - (1u << other->shift));
 	if (run == NONE)
@@ -296,9 +348,13 @@ static uint32_t blocks_missing(const struct area *a, enum block_kind kind, uint3
 static bool area_grow(struct window *w, struct area *a, enum block_kind kind, uint32_t nr,
 		      uint32_t align)
 {
-	uint32_t nr_blocks = blocks_missing(a, kind, nr, align), end;
-	uint32_t line = blocks_take(w, a, kind, nr_blocks);
+	uint32_t nr_blocks = blocks_missing(a, kind, nr, align), line, end;
 
+	if (nr_blocks > a->high - a->low) {
+		blocks_refresh(w, a);
+		nr_blocks = blocks_missing(a, kind, nr, align);
+	}
+	line = blocks_take(w, a, kind, nr_blocks);
 	if (line == NONE)
 		return false;
 	memset(w->kind + line / BLOCK_LINES, kind, nr_blocks);
@@ -434,9 +490,10 @@ static uint64_t heap_free(const struct window *w, const struct area *a, enum blo
 uint64_t area_free(struct window *w, struct area *a, uint32_t *largest)
 {
 	struct heap *h = &a->heap[PACKED];
-	uint32_t fresh = (a->high - a->low) * BLOCK_LINES;
+	uint32_t fresh;
 
-	spares_join(w, h);
+	blocks_refresh(w, a);
+	fresh = (a->high - a->low) * BLOCK_LINES;
 	*largest = fresh;
 	if (h->rest_end == a->low * BLOCK_LINES)
 		*largest += h->rest_end - h->rest;

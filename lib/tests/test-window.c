@@ -748,3 +748,125 @@ TEST(limit_of_files)
 	in_child(portable ? with_limit_of_files : with_irrelevant_limit_of_files,
 		 WXP_ONE_ADDRESS);
 }
+
+/* A sandbox that is closed after the window is open: an error, and not a signal. */
+static void with_later_limit_of_files(unsigned int flags)
+{
+	struct wxp_options opts = { .size = sizeof(opts), .flags = flags, .window = 6 * MIB };
+	unsigned char bytes[CODE_SIZE];
+	struct wxp_mem m;
+	struct wxp *w;
+	void *p, *q;
+
+	code_write(bytes, 5);
+	CHILD_CHECK(!wxp_open(&w, &opts));
+	CHILD_CHECK(!wxp_load(w, 1, bytes, CODE_SIZE, WXP_R, &p));
+	CHILD_CHECK(!wxp_alloc(w, 2, CODE_SIZE, 0, WXP_RX, &m));
+	code_write(m.write, 6);
+	limit(RLIMIT_FSIZE, 0);
+	CHILD_CHECK(wxp_load(w, 3, bytes, CODE_SIZE, WXP_R, &q) == -ENOMEM);
+	CHILD_CHECK(wxp_protect(w, 2) == -ENOMEM);
+	CHILD_CHECK(!wxp_free(w, 2) && !wxp_free(w, 1));
+	/* What could not be cleared is not handed out again. */
+	CHILD_CHECK(!wxp_place(w, 4, &(struct wxp_request){ CODE_SIZE, 0, WXP_R }, 1,
+			       &(struct wxp_span){ 0 }));
+	CHILD_CHECK(!wxp_pool_of(w, p));
+	wxp_close(w);
+}
+
+TEST(limit_of_files_after_opening)
+{
+	struct wxp *w = open_default();
+	bool portable = is_portable(w);
+
+	wxp_close(w);
+	if (!portable)
+		test_skip("for what is in a file");
+	in_child(with_later_limit_of_files, 0);
+	in_child(with_later_limit_of_files, WXP_ONE_ADDRESS);
+}
+
+/* Only what is written counts, not all that could be. */
+static void with_limit_of_data(unsigned int flags)
+{
+	size_t size;
+
+	limit(RLIMIT_DATA, 300 * MIB);
+	size = child_open_smaller(flags & ~WXP_IF_POSSIBLE);
+	/* Of the fast backend, all can be written. */
+	CHILD_CHECK(size >= (flags & WXP_IF_POSSIBLE ? 128 : 256) * MIB);
+}
+
+TEST(limit_of_data)
+{
+	unsigned int fast;
+	struct wxp *w;
+
+	if (sanitized() || under_valgrind())
+		test_skip("what instruments the program needs more data");
+	w = open_default();
+	fast = is_fast(w) ? WXP_IF_POSSIBLE : 0;
+	wxp_close(w);
+	in_child(with_limit_of_data, fast);
+	in_child(with_limit_of_data, fast | WXP_ONE_ADDRESS);
+}
+
+/* After mlockall() the file is not filled when it is mapped. */
+static void with_much_locked_memory(unsigned int flags)
+{
+	struct wxp_options opts = { .size = sizeof(opts), .flags = flags, .window = 64 * MIB };
+	FILE *f = fopen("/proc/self/statm", "r");
+	size_t before = 0, after = 0;
+	struct wxp *w;
+
+	CHILD_CHECK(!mlockall(MCL_FUTURE));
+	CHILD_CHECK(f && fscanf(f, "%*u %*u %zu", &before) == 1);
+	CHILD_CHECK(!wxp_open(&w, &opts));
+	rewind(f);
+	CHILD_CHECK(fscanf(f, "%*u %*u %zu", &after) == 1);
+	CHILD_CHECK(after - before < MIB / (size_t)getpagesize());
+	fclose(f);
+	child_use(w);
+	wxp_close(w);
+}
+
+TEST(locked_memory_is_not_filled)
+{
+	if (sanitized() || under_valgrind())
+		test_skip("what instruments the program locks more memory");
+	in_child(with_much_locked_memory, 0);
+	in_child(with_much_locked_memory, WXP_ONE_ADDRESS);
+}
+
+/* ---- free blocks */
+
+static uint64_t largest(struct wxp *w)
+{
+	return stats_of(w, 0).largest;
+}
+
+/* All that is free can be had again at once, whatever it was before. */
+TEST(free_blocks_are_of_use_again)
+{
+	const struct wxp_request some = { 2 * MIB, 0, WXP_RX }, little = { 64, 0, WXP_RX };
+	struct wxp_request all = { 0, 0, WXP_RX };
+	struct wxp *w = open_window(24 * MIB);
+	struct wxp_span span;
+	unsigned int i;
+
+	all.size = largest(w);
+	for (i = 0; i < 3; i++) {
+		CHECK_EQ(wxp_place(w, 1, &some, 1, &span), 0);
+		must_alloc(w, 2, 3 * MIB, 0, WXP_RX);
+		CHECK_EQ(wxp_place(w, 3, &little, 1, &span), 0);
+		must_alloc(w, 4, PAGE, 0, WXP_RX);
+		CHECK_EQ(wxp_free(w, i ? 1 : 4) + wxp_free(w, 2), 0);
+		CHECK_EQ(wxp_free(w, i ? 4 : 1) + wxp_free(w, 3), 0);
+		if (i == 1)
+			CHECK_EQ(largest(w), all.size);
+		CHECK_EQ(wxp_place(w, 5, &all, 1, &span), 0);
+		CHECK_EQ(wxp_free(w, 5), 0);
+	}
+	CHECK_EQ(largest(w), all.size);
+	wxp_close(w);
+}
