@@ -51,13 +51,11 @@ static void fill_rest(const struct window *w, uint32_t line, bool sealed)
 	fill_gap(w, (size_t)line * WXP_LINE + used, span_size(w, line) - used, sealed);
 }
 
-/* Cuts from the pool's newest open span, if there is room in it. */
+/* Cuts from an open span, if there is room in it. */
 static bool bump(struct window *w, uint32_t line, size_t size, size_t align, size_t *offset)
 {
 	size_t start = (size_t)line * WXP_LINE, end;
 
-	if (line == NONE)
-		return false;
 	end = start + w->lines[line + 2].used;
 	*offset = round_up(end, align);
 	if (*offset + size > start + span_size(w, line))
@@ -65,6 +63,14 @@ static bool bump(struct window *w, uint32_t line, size_t size, size_t align, siz
 	fill_gap(w, end, *offset - end, true);
 	w->lines[line + 2].used = (uint32_t)(*offset + size - start);
 	return true;
+}
+
+/* From any of the pool's: of what was reserved, the newest may have none. */
+static bool bump_any(struct window *w, uint32_t line, size_t size, size_t align, size_t *offset)
+{
+	while (line != NONE && !bump(w, line, size, align, offset))
+		line = w->lines[line + 3].open_next;
+	return line != NONE;
 }
 
 /* The bytes that are missing behind an open span for a piece of memory; 0: it fits */
@@ -226,7 +232,7 @@ static int alloc_pages(struct wxp *x, uint32_t pool, enum area_kind area, size_t
 
 	sizes[area] = size;
 	/* Others may take from it what was got for this one. */
-	while (!err && !bump(w, pool_at(w, pool)->open[area], size, align, offset))
+	while (!err && !bump_any(w, pool_at(w, pool)->open[area], size, align, offset))
 		err = pages_add(x, w, pool, sizes, aligns);
 	return err;
 }

@@ -958,3 +958,21 @@ TEST(stats_size)
 	CHECK_EQ(arg.s.size, offsetof(__typeof__(arg), guard));
 	wxp_close(w);
 }
+
+/* What is reserved can be had, whatever is allocated before, and by whom. */
+TEST(reserved_memory_is_kept)
+{
+	const struct wxp_request page = { PAGE, 0, WXP_RX };
+	struct wxp *w = open_window(6 * MIB);
+	struct wxp_mem m;
+
+	CHECK_EQ(wxp_reserve(w, 1, &page, 1), 0);
+	must_alloc(w, 2, PAGE, 0, WXP_RX);
+	must_alloc(w, 1, 16 * PAGE, 0, WXP_RX);
+	while (!wxp_alloc(w, 3, PAGE, 0, WXP_RX, &m))
+		;
+	m = must_alloc(w, 1, PAGE, 0, WXP_RX);
+	CHECK_EQ(wxp_alloc(w, 1, 16, 0, WXP_RX, &m), -ENOMEM);
+	CHECK_EQ(wxp_protect(w, 1), 0);
+	wxp_close(w);
+}
