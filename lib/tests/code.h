@@ -21,12 +21,13 @@ static inline void code_write(void *p, uint32_t value)
 
 #elif defined(__aarch64__)
 
-#define CODE_SIZE	12
+#define CODE_SIZE	16
 #define CODE_TRAP	"\x00\x00\x20\xd4"	/* brk #0 */
 
 static inline void code_write(void *p, uint32_t value)
 {
-	uint32_t code[3] = {
+	uint32_t code[4] = {
+		0xd503245fu,				/* bti c, for WXP_BTI */
 		0x52800000u | (value & 0xffff) << 5,	/* mov w0, #low */
 		0x72a00000u | (value >> 16) << 5,	/* movk w0, #high, lsl #16 */
 		0xd65f03c0u,				/* ret */

@@ -955,7 +955,7 @@ TEST(install_limits_of_pieces)
 		x = must_place(w, 1, N * WXP_LINE, 0, WXP_RX).addr;
 		for (k = 0; k < N; k++) {
 			code_write(code[k], (uint32_t)(i * N + k));
-			pieces[k] = (struct wxp_piece){ x + k * WXP_LINE + k % 40, code[k],
+			pieces[k] = (struct wxp_piece){ x + k * WXP_LINE + k % 10 * 4, code[k],
 							CODE_SIZE };
 		}
 		before = stats_of(w, 0);
