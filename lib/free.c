@@ -134,39 +134,33 @@ static int mark(struct window *w, uint32_t id, uint32_t *pool)
 	return 0;
 }
 
-/* In windows that a parent had, and marks it in the process's own */
-static int free_begin(struct wxp *x, uint32_t id, uint32_t *marked, uint32_t *nr)
+/* @err: what became of it in the process's own window. The rest is in those of parents. */
+static int forget_inherited(struct window *w, uint32_t id, int err)
 {
-	struct window *w = x->window;
-	int err = -ENOENT, e;
-
-	if (!id)
-		return -EINVAL;
-	if (!w->inherited) {
-		err = mark(w, id, &marked[*nr]);
-		*nr += !err;
-		w = w->older;
-	}
-	for (; w; w = w->older) {
-		e = forget(w, id);
-		if (err == -ENOENT)
-			err = e;
-	}
+	for (; w && (!err || err == -ENOENT); w = w->older)
+		if (w->inherited && !forget(w, id))
+			err = 0;
 	return err;
 }
 
 static int free_few(struct wxp *x, const uint32_t *ids, size_t nr)
 {
 	uint32_t marked[FEW], nr_marked = 0;
-	int err = 0, e;
+	struct window *w = x->window;
+	int errs[FEW], first = 0, err;
 	size_t i;
 
 	for (i = 0; i < nr; i++) {
-		e = free_begin(x, ids[i], marked, &nr_marked);
-		err = err ? err : e;
+		errs[i] = !ids[i] ? -EINVAL : w->inherited ? -ENOENT :
+			  mark(w, ids[i], &marked[nr_marked]);
+		nr_marked += !errs[i];
 	}
-	e = nr_marked ? free_marked(x, x->window, marked, nr_marked) : 0;
-	return err ? err : e;
+	err = nr_marked ? free_marked(x, w, marked, nr_marked) : 0;
+	for (i = 0; i < nr; i++) {
+		errs[i] = forget_inherited(w, ids[i], errs[i] ? errs[i] : err);
+		first = first ? first : errs[i];
+	}
+	return first;
 }
 
 WXP_EXPORT int wxp_free_many(struct wxp *x, const uint32_t *pools, size_t nr)

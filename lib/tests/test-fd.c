@@ -418,3 +418,34 @@ TEST(all_descriptors_closed)
 	wxp_close(w);
 	CHECK(!is_open(fd));
 }
+
+/* A free that fails in a child forgets nothing of what was inherited. */
+TEST(failed_free_in_a_child)
+{
+	struct wxp *w;
+	void *inherited;
+	int fd;
+	pid_t pid;
+
+	w = open_with_fd(0, &fd);
+	inherited = must_load(w, 7, 70);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		int own = dup(0);
+		void *p;
+
+		CHILD_CHECK(own >= 0 && !close(own));
+		CHILD_CHECK(!wxp_load(w, 7, "\xc3", 1, WXP_RX, &p));
+		/* The child's descriptor got the lowest number that was free. */
+		for (own = 3; own < 64; own++)
+			if (own != fd)
+				close(own);
+		CHILD_CHECK(wxp_free(w, 7) == -EBADF);
+		CHILD_CHECK(wxp_pool_of(w, inherited) == 7 && wxp_pool_of(w, p) == 7);
+		CHILD_CHECK(code_run(inherited) == 70);
+		_exit(0);
+	}
+	wait_child(pid);
+	wxp_close(w);
+}
