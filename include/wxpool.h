@@ -23,9 +23,10 @@
  * 6 the end, 7 rings, 8 questions.
  *
  * Functions return 0 or a negative errno, which wxp_strerror() puts in words. A
- * call that failed has changed nothing, unless its description says otherwise.
- * All functions but wxp_close() may be called by several threads at once, but by
- * no signal handler. None holds a lock during a system call for code.
+ * call that failed has changed nothing, but for what was to receive its results,
+ * unless its description says otherwise. All functions but wxp_close() may be
+ * called by several threads at once, but by no signal handler. They are no
+ * cancellation points. None holds a lock during a system call for code.
  *
  * Errors that any function can return, and that are not repeated below:
  *
@@ -143,7 +144,7 @@ enum wxp_flags {
  *	loaded or for what is allocated
  * @r_share: percent of the window for WXP_R; 0 means 25
  * @rw_share: percent of the window for WXP_RW; 0 means 25. What is left is for
- *	WXP_RX, 10 percent at least; each has 2 MiB at least
+ *	WXP_RX. All are rounded to 2 MiB, of which each gets one at least
  */
 struct wxp_options {
 	size_t size;

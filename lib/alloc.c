@@ -125,7 +125,8 @@ static int pages_get(struct window *w, uint32_t id, const struct wxpool_protect_
 	for (i = 0; i < 2; i++)
 		if (r[i].length)
 			both[nr++] = r[i];
-	if (!has_one_address(w) && !__atomic_load_n(&w->writable, __ATOMIC_ACQUIRE)) {
+	if (!has_one_address(w) && w->backend->open_write &&
+	    !__atomic_load_n(&w->writable, __ATOMIC_ACQUIRE)) {
 		err = w->backend->open_write(w);
 		__atomic_store_n(&w->writable, !err, __ATOMIC_RELEASE);
 	}

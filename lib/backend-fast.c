@@ -53,9 +53,9 @@ static int fast_install(struct window *w, uint32_t pool, struct wxpool_install_r
 	return backend_install(w, ranges, nr, put);
 }
 
-static void fast_clear(struct window *w, uint32_t line, uint32_t nr)
+static int fast_clear(struct window *w, uint32_t line, uint32_t nr)
 {
-	backend_clear(w, line, nr, put, discard);
+	return backend_clear(w, line, nr, put, discard);
 }
 
 const struct backend wxp_fast = {

@@ -248,9 +248,9 @@ static int kernel_free(struct window *w, const uint32_t *pools, uint32_t nr, boo
 }
 
 /* With one address: what was open is a final view again. */
-static void kernel_clear(struct window *w, uint32_t line, uint32_t nr)
+static int kernel_clear(struct window *w, uint32_t line, uint32_t nr)
 {
-	map_final(w, (size_t)line * WXP_LINE, (size_t)nr * WXP_LINE);
+	return map_final(w, (size_t)line * WXP_LINE, (size_t)nr * WXP_LINE);
 }
 
 static int kernel_freeze(struct window *w)

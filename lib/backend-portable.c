@@ -60,42 +60,57 @@ static int map_final(struct window *w, size_t offset, size_t size)
 	return err;
 }
 
+/* To write beyond the limit of files is a signal. It can get lower at any time. */
+static int check_limit(struct window *w)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur < window_sealable(w) ? -ENOMEM : 0;
+}
+
+static int check_file(struct window *w)
+{
+	return portable_is_ours(w) ? check_limit(w) : -EBADF;
+}
+
 static int portable_map(struct window *w)
 {
 	size_t code = (size_t)w->areas[CODE].end * WXP_LINE, size = window_sealable(w);
-	struct rlimit limit;
 	int err;
 
-	/* A file that grows beyond the limit is a signal. */
-	if (getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur < size ||
-	    ftruncate(w->fd, (off_t)size))
-		return -ENOMEM;
+	/* What is beyond the end of a file is not filled when it is mapped. */
 	err = map_final(w, 0, code);
-	return err ? err : map_final(w, code, size - code);
-}
-
-static int portable_open_write(struct window *w)
-{
-	return mprotect(w->write, window_sealable(w), PROT_READ | PROT_WRITE) ? -ENOMEM : 0;
+	if (!err)
+		err = map_final(w, code, size - code);
+	munlock(w->base, size);
+	if (!err)
+		err = check_limit(w);
+	return err || !ftruncate(w->fd, (off_t)size) ? err : -ENOMEM;
 }
 
 static int put(struct window *w, size_t offset, const void *from, size_t size)
 {
+	int cancel = cancel_disable(), err = 0;
 	const char *p = from;
-	ssize_t n;
+	ssize_t n = 0;
 
-	for (; size; p += n, offset += (size_t)n, size -= (size_t)n) {
+	for (; size && !err; p += n, offset += (size_t)n, size -= (size_t)n) {
 		n = pwrite(w->fd, p, size, (off_t)offset);
 		if (n <= 0)
-			return n ? -errno : -ENOMEM;
+			err = n && errno == EFAULT ? -EFAULT : -ENOMEM;
 	}
-	return 0;
+	cancel_restore(cancel);
+	return err;
 }
 
 static int discard(struct window *w, size_t offset, size_t size)
 {
-	return fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-			 (off_t)size);
+	int cancel = cancel_disable(), err;
+
+	err = fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			(off_t)size);
+	cancel_restore(cancel);
+	return err;
 }
 
 /* With one address: private memory instead of the file, or the other way round */
@@ -107,6 +122,24 @@ static int map_open(struct window *w, const struct wxpool_protect_range *r, bool
 	return map_final(w, r->offset, r->length);
 }
 
+/*
+ * Makes the blocks of a range writable in the W view: not all of it, as private memory that
+ * is writable counts.
+ */
+static int open_write(struct window *w, const struct wxpool_protect_range *r)
+{
+	size_t i = r->offset / BLOCK, end = round_up(r->offset + r->length, BLOCK) / BLOCK;
+
+	for (; i < end; i++) {
+		if (__atomic_load_n(&w->written[i], __ATOMIC_ACQUIRE))
+			continue;
+		if (mprotect(w->write + i * BLOCK, BLOCK, PROT_READ | PROT_WRITE))
+			return -ENOMEM;
+		__atomic_store_n(&w->written[i], true, __ATOMIC_RELEASE);
+	}
+	return 0;
+}
+
 static int portable_alloc(struct window *w, uint32_t pool, const struct wxpool_protect_range *r,
 			  uint32_t nr)
 {
@@ -114,30 +147,31 @@ static int portable_alloc(struct window *w, uint32_t pool, const struct wxpool_p
 	int err = 0;
 
 	(void)pool;
-	if (!has_one_address(w))
-		return 0;
 	for (i = 0; i < nr && !err; i++)
-		err = map_open(w, &r[i], true);
+		err = has_one_address(w) ? map_open(w, &r[i], true) : open_write(w, &r[i]);
 	while (err && --i)
-		map_open(w, &r[i - 1], false);
+		if (has_one_address(w))
+			map_open(w, &r[i - 1], false);
 	return err;
 }
 
 /* The same for all that is sealed, or for none: then private memory gets its bytes back. */
 static int map_sealed(struct window *w, const struct wxpool_protect_range *r, uint32_t nr)
 {
+	int err = 0, cancel;
 	uint32_t i;
-	int err = 0;
 
 	if (!has_one_address(w))
 		return 0;
 	for (i = 0; i < nr && !err; i++)
 		err = map_open(w, &r[i], false);
 	while (err && --i) {
+		cancel = cancel_disable();
 		if (!map_open(w, &r[i - 1], true) &&
 		    pread(w->fd, w->base + r[i - 1].offset, r[i - 1].length,
 			  (off_t)r[i - 1].offset) < 0)
-			return err;
+			i = 1;
+		cancel_restore(cancel);
 	}
 	return err;
 }
@@ -145,12 +179,12 @@ static int map_sealed(struct window *w, const struct wxpool_protect_range *r, ui
 static int portable_protect(struct window *w, uint32_t pool, struct wxpool_protect_range *r,
 			    uint32_t nr)
 {
+	int err = check_file(w);
 	uint32_t i;
-	int err = 0;
 
 	(void)pool;
-	if (!portable_is_ours(w))
-		return -EBADF;
+	if (err)
+		return err;
 	for (i = 0; i < nr && !err; i++)
 		err = put(w, r[i].offset, w->write + r[i].offset, r[i].length);
 	if (!err)
@@ -172,24 +206,28 @@ static int portable_protect(struct window *w, uint32_t pool, struct wxpool_prote
 static int portable_install(struct window *w, uint32_t pool, struct wxpool_install_range *ranges,
 			    uint32_t nr)
 {
+	int err = check_file(w);
+
 	(void)pool;
-	return portable_is_ours(w) ? backend_install(w, ranges, nr, put) : -EBADF;
+	return err ? err : backend_install(w, ranges, nr, put);
 }
 
-static void portable_clear(struct window *w, uint32_t line, uint32_t nr)
+static int portable_clear(struct window *w, uint32_t line, uint32_t nr)
 {
 	const struct wxpool_protect_range r = {
 		.offset = (size_t)line * WXP_LINE, .length = (size_t)nr * WXP_LINE,
 	};
 
-	if (is_open(w, line)) {
-		if (has_one_address(w))
-			map_open(w, &r, false);
-		else
-			window_discard(w->write + r.offset, r.length);
-	} else if (portable_is_ours(w)) {
-		backend_clear(w, line, nr, put, discard);
+	int err;
+
+	if (!is_open(w, line)) {
+		err = check_file(w);
+		return err ? err : backend_clear(w, line, nr, put, discard);
 	}
+	if (has_one_address(w))
+		return map_open(w, &r, false);
+	window_discard(w->write + r.offset, r.length);
+	return 0;
 }
 
 static int portable_free(struct window *w, const uint32_t *pools, uint32_t nr, bool *kept)
@@ -203,7 +241,6 @@ const struct backend wxp_portable = {
 	.name = "portable",
 	.open = portable_open,
 	.map = portable_map,
-	.open_write = portable_open_write,
 	.alloc = portable_alloc,
 	.protect = portable_protect,
 	.install = portable_install,

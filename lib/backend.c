@@ -105,20 +105,19 @@ int backend_install(struct window *w, const struct wxpool_install_range *r, uint
 }
 
 /* Fills the lines of a span that ends, whose whole pages go back to the system. */
-void backend_clear(struct window *w, uint32_t line, uint32_t nr, put_fn put,
-		   int (*discard)(struct window *w, size_t offset, size_t size))
+int backend_clear(struct window *w, uint32_t line, uint32_t nr, put_fn put,
+		  int (*discard)(struct window *w, size_t offset, size_t size))
 {
 	size_t start = (size_t)line * WXP_LINE, end = start + (size_t)nr * WXP_LINE;
 	size_t first = round_up(start, w->page_size), last = end & ~(w->page_size - 1);
+	int err;
 
-	if (first < last) {
-		if (discard(w, first, last - first))
-			put_fillers(w, first, last, put);
-		put_fillers(w, start, first, put);
-		put_fillers(w, last, end, put);
-	} else {
-		put_fillers(w, start, end, put);
-	}
+	if (first >= last || discard(w, first, last - first))
+		first = last = end;
+	err = put_fillers(w, start, first, put);
+	if (!err)
+		err = put_fillers(w, last, end, put);
 	if (is_code(w, start))
 		sync_icache(w->base + start, end - start);
+	return err;
 }

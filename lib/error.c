@@ -25,7 +25,7 @@ static const struct {
 		  "of one release" },
 	{ ENOMEM, "out of memory: free pools, or open a larger window (portable: what a forked child "
 		  "inherited is never used again); or a limit is reached: of the "
-		  "memory cgroup, RLIMIT_AS ('ulimit -v'), RLIMIT_MEMLOCK ('ulimit -l', after "
+		  "memory cgroup, RLIMIT_AS ('ulimit -v'), RLIMIT_DATA ('ulimit -d'), RLIMIT_MEMLOCK ('ulimit -l', after "
 		  "mlockall()), RLIMIT_FSIZE ('ulimit -f', portable), vm.max_map_count, "
 		  "vm.overcommit_memory" },
 	{ ENOSPC, "limit of /dev/wxpool reached: see max_bytes_per_context and max_bytes_per_user of "

@@ -34,38 +34,45 @@ static bool needs_clear(const struct window *w, uint32_t line)
 }
 
 /* Variables that go back to the system are zero then. */
-static void span_clear(struct wxp *x, struct window *w, uint32_t line)
+static int span_clear(struct wxp *x, struct window *w, uint32_t line)
 {
 	uint32_t nr = line_length(w, line);
 	size_t start, size = large_size(w, line, nr, &start);
+	int err = 0;
 
 	context_leave(x);
 	if (size)
 		window_discard(w->base + start, size);
 	else
-		w->backend->clear(w, line, nr);
+		err = w->backend->clear(w, line, nr);
 	pthread_mutex_lock(&x->lock);
 	bits_clear(w->bits, BIT_FILLED, (uint32_t)(start / WXP_LINE), lines_for(size));
+	return err;
 }
 
 /* Called with the lock, which it does not hold while it clears something. */
-static void pool_clear(struct wxp *x, struct window *w, const struct pool *p)
+static bool pool_clear(struct wxp *x, struct window *w, const struct pool *p)
 {
+	bool done = true;
 	uint32_t line;
 
 	for (line = p->spans; line != NONE; line = w->lines[line].sibling)
-		if (needs_clear(w, line))
-			span_clear(x, w, line);
+		if (needs_clear(w, line) && span_clear(x, w, line))
+			done = false;
+	return done;
 }
 
-static void pool_drop(struct window *w, uint32_t pool, bool kept)
+/* @kept: by children, or else for good, as not all of it could be cleared */
+static void pool_drop(struct window *w, uint32_t pool, bool clear, bool kept)
 {
 	struct pool *p = pool_at(w, pool);
 
 	__atomic_fetch_and(&p->state, ~POOL_DYING, __ATOMIC_RELAXED);
-	if (kept) {
+	if (kept || !clear) {
 		spans_retire(w, pool);
 		pool_retire(w, pool);
+		if (!clear)
+			p->id = 0;
 	} else {
 		spans_drop_to(w, pool, NONE);
 		pool_end(w, pool);
@@ -84,7 +91,7 @@ static bool is_shared(const struct window *w, uint32_t pool)
 static int free_marked(struct wxp *x, struct window *w, const uint32_t *pools, uint32_t nr)
 {
 	uint32_t ids[FEW], nr_ids = 0, i;
-	bool kept = false;
+	bool kept = false, clear, shared;
 	int err = 0;
 
 	for (i = 0; i < nr; i++)
@@ -100,9 +107,9 @@ static int free_marked(struct wxp *x, struct window *w, const uint32_t *pools, u
 					   __ATOMIC_RELAXED);
 			continue;
 		}
-		if (!is_shared(w, pools[i]))
-			pool_clear(x, w, pool_at(w, pools[i]));
-		pool_drop(w, pools[i], kept || is_shared(w, pools[i]));
+		shared = is_shared(w, pools[i]);
+		clear = shared || pool_clear(x, w, pool_at(w, pools[i]));
+		pool_drop(w, pools[i], clear, kept || shared);
 	}
 	return err;
 }

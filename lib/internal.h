@@ -126,6 +126,7 @@ struct area {
 
 /*
  * struct pool - a pool
+ * @id: 0 for one that is unused, or retired for good
  * @next: in its bucket, of the retired, or of the unused
  * @spans: the first line of its newest one
  * @open: the same of its open pages, by area
@@ -180,6 +181,7 @@ struct window {
 	struct window *older;		/* of the parent */
 
 	bool writable;			/* the W view is there (atomic) */
+	unsigned char written[MAX_BLOCKS];	/* these of it can be (portable; atomic) */
 
 	/* Under the lock */
 	bool inherited;			/* nothing is made or used again here */
@@ -220,12 +222,12 @@ struct wxp {
  *
  * @open: gets the descriptor, and checks that all below will be allowed
  * @map: the views of code and constants, which show traps and zeros, or nothing
- * @open_write: makes the W view writable; again and again is as once
+ * @open_write: makes the W view writable; again and again is as once. May be absent
  * @alloc: opens pages, zeroed; with WXP_ONE_ADDRESS writable where they are
  * @protect: seals them
  * @install: copies bytes into lines
  * @free: ends pools, all if @nr is 0; tells if a child still uses any of them
- * @clear: a span of a pool that @free has ended; cannot fail
+ * @clear: a span of a pool that @free has ended. If it fails, that is never used again
  * @freeze, @info: the device's
  * @is_ours: is the descriptor still what @open got?
  */
@@ -241,7 +243,7 @@ struct backend {
 		       uint32_t nr);
 	int (*install)(struct window *w, uint32_t pool, struct wxpool_install_range *ranges,
 		       uint32_t nr);
-	void (*clear)(struct window *w, uint32_t line, uint32_t nr);
+	int (*clear)(struct window *w, uint32_t line, uint32_t nr);
 	int (*free)(struct window *w, const uint32_t *pools, uint32_t nr, bool *kept);
 	int (*freeze)(struct window *w);
 	int (*info)(struct window *w, struct wxpool_info *info);
@@ -250,6 +252,20 @@ struct backend {
 
 extern const struct backend wxp_kernel, wxp_portable, wxp_fast;
 
+/* A thread that is cancelled in the middle of a call would leave others waiting. */
+static inline int cancel_disable(void)
+{
+	int old;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+	return old;
+}
+
+static inline void cancel_restore(int old)
+{
+	pthread_setcancelstate(old, &old);
+}
+
 /* backend.c */
 typedef int (*put_fn)(struct window *w, size_t offset, const void *from, size_t size);
 
@@ -257,8 +273,8 @@ int backend_keep_fd(int fd);
 const char *backend_filler(const struct window *w, uint64_t offset);
 int backend_install(struct window *w, const struct wxpool_install_range *r, uint32_t nr,
 		    put_fn put);
-void backend_clear(struct window *w, uint32_t line, uint32_t nr, put_fn put,
-		   int (*discard)(struct window *w, size_t offset, size_t size));
+int backend_clear(struct window *w, uint32_t line, uint32_t nr, put_fn put,
+		  int (*discard)(struct window *w, size_t offset, size_t size));
 
 /* window.c */
 int window_open(struct wxp *x, struct window **out);
@@ -357,6 +373,7 @@ void pool_put(struct window *w, uint32_t pool);
 void pool_end(struct window *w, uint32_t pool);
 void pool_retire(struct window *w, uint32_t pool);
 
+/* With the lock: what it gives never moves, but the table that it looks it up in does. */
 static inline struct pool *pool_at(const struct window *w, uint32_t pool)
 {
 	return &w->pools.chunks[pool / CHUNK][pool % CHUNK];
@@ -367,13 +384,18 @@ static inline uint32_t pool_state(const struct pool *p)
 	return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
 }
 
+/* Prepared installs can be any number, other calls are not more than threads. */
+static inline bool pool_can_hold(const struct pool *p)
+{
+	return !(pool_state(p) & POOL_DYING) && (pool_state(p) & POOL_HOLDS) < POOL_HOLDS / 2;
+}
+
 /* With the lock. Nobody frees it, until: */
 static inline void pool_hold(struct pool *p)
 {
 	__atomic_fetch_add(&p->state, 1, __ATOMIC_RELAXED);
 	assert(pool_state(p) & POOL_HOLDS && !(pool_state(p) & POOL_DYING));
 }
-/* With the lock: what it gives never moves, but the table that it looks it up in does. */
 
 /* @on_device: it has got something there */
 static inline void pool_release(struct pool *p, bool on_device)
@@ -382,12 +404,6 @@ static inline void pool_release(struct pool *p, bool on_device)
 		__atomic_fetch_or(&p->state, POOL_ON_DEVICE, __ATOMIC_RELAXED);
 	assert(pool_state(p) & POOL_HOLDS);
 	__atomic_fetch_sub(&p->state, 1, __ATOMIC_RELEASE);
-}
-
-/* Prepared installs can be any number, other calls are not more than threads. */
-static inline bool pool_can_hold(const struct pool *p)
-{
-	return !(pool_state(p) & POOL_DYING) && (pool_state(p) & POOL_HOLDS) < POOL_HOLDS / 2;
 }
 
 /* span.c: who holds which lines */

@@ -142,11 +142,12 @@ static bool is_any_kept(struct window *w)
  */
 bool spans_reclaim(struct window *w)
 {
-	uint32_t *link = &w->pools.retired, pool, line;
+	uint32_t *link = &w->pools.retired, pool, line, id;
 	bool any = false, any_kept = *link != NONE && is_any_kept(w);
 
 	while ((pool = *link) != NONE) {
-		if (any_kept && is_kept(w, pool_at(w, pool)->id)) {
+		id = pool_at(w, pool)->id;
+		if (!id || (any_kept && is_kept(w, id))) {
 			link = &pool_at(w, pool)->next;
 			continue;
 		}

@@ -226,7 +226,7 @@ static int window_fit(struct window *w, const struct wxp *x)
 	}
 }
 
-int window_open(struct wxp *x, struct window **out)
+static int window_new(struct wxp *x, struct window **out)
 {
 	static const struct backend *const backends[] = {
 		[WXP_BACKEND_KERNEL] = &wxp_kernel,
@@ -258,9 +258,19 @@ int window_open(struct wxp *x, struct window **out)
 	return 0;
 }
 
+int window_open(struct wxp *x, struct window **out)
+{
+	int cancel = cancel_disable(), err = window_new(x, out);
+
+	cancel_restore(cancel);
+	return err;
+}
+
 /* Whose number the descriptor's is by now is asked first: it may be the program's own. */
 void window_close(struct window *w)
 {
+	int cancel = cancel_disable();
+
 	if (w->fd >= 0 && w->backend->is_ours(w)) {
 		if (!w->inherited)
 			w->backend->free(w, NULL, 0, &(bool){ false });
@@ -268,4 +278,5 @@ void window_close(struct window *w)
 	}
 	window_unmap(w);
 	free(w);
+	cancel_restore(cancel);
 }

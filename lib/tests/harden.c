@@ -531,13 +531,14 @@ static void write_in_child(struct wxp *w, const struct wxp_mem *lost)
 
 	CHILD_CHECK(wxp_get_flags(w) == WXP_PKEY);
 	CHILD_CHECK(load_faults(lost->write));
-	CHILD_CHECK(!wxp_alloc(w, 1, CODE_SIZE, 0, WXP_RX, &m));
+	CHILD_CHECK(!wxp_alloc(w, 2, CODE_SIZE, 0, WXP_RX, &m));
 	CHILD_CHECK(store_faults(m.write) == SIGSEGV);
 	CHILD_CHECK(!wxp_write_begin(w));
 	CHILD_CHECK(store_faults(lost->write));
 	CHILD_CHECK(!wxp_write_begin(w));
 	code_write(m.write, 4);
-	CHILD_CHECK(!wxp_write_end(w) && !wxp_protect(w, 1));
+	CHILD_CHECK(!wxp_write_end(w) && !wxp_protect(w, 2));
+	CHILD_CHECK(wxp_protect(w, 1) == -ESTALE);
 	CHILD_CHECK(code_run(m.addr) == 4);
 	wxp_close(w);
 	CHILD_CHECK(load_faults(m.addr));
