@@ -101,6 +101,7 @@ plain := init_on_alloc=0 proc_mem.force_override=always
 guest = "selftests on $(1)" \
 	"$(bed) run -k $(1) -c 4 -t 1200 -a '$(plain)' -- selftests/run.sh" \
 	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 1500 -- lib/tests/guest.sh $(2)" \
+	"LLVM adapter on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- lib/tests/llvm/guest.sh $(2)" \
 	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -t 900 -- tools/demo/check.sh"
 
 check: bed-build ## all tests, those of the module in a guest on 6.12
@@ -109,6 +110,7 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 		"test bed" "$(bed) check" \
 		"build and install" "O=$(bedout) tools/install-check" \
 		"library" "$(bed) enter -- make -C lib check O=$(bedout)" \
+		"LLVM adapter" "$(bed) enter -- lib/tests/llvm/check.sh" \
 		$(call guest,6.12,) \
 		"wxbench" "$(bed) run -c 4 -m 1536 -t 1200 -- tools/wxbench/test.sh" \
 		"wxfuzz" "$(bed) run -t 900 -- tools/wxfuzz/test.sh"
@@ -186,7 +188,7 @@ bed-build: bed-root
 # What guests run; made in the bed.
 guest-programs: lib tools bench-programs
 	$(Q)$(MAKE) -C tools/wxfuzz O=$(O) all check
-	$(Q)$(MAKE) -C lib O=$(O) tests examples
+	$(Q)$(MAKE) -C lib O=$(O) tests examples llvm
 	$(Q)$(MAKE) -C selftests O=$(O)
 
 bench-programs: lib

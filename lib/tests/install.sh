@@ -30,6 +30,9 @@ installs() {
 		.$prefix/include/linux/wxpool.h
 		.$prefix/include/wxpool-uring.h
 		.$prefix/include/wxpool.h
+		.$prefix/include/wxpool/llvm-c.cpp
+		.$prefix/include/wxpool/llvm-c.h
+		.$prefix/include/wxpool/llvm.hpp
 		.$prefix/lib/libwxpool.a
 		.$prefix/lib/libwxpool.so
 		.$prefix/lib/libwxpool.so.0
