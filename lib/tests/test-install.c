@@ -1795,7 +1795,7 @@ TEST(prepared_install)
 {
 	struct wxp *w = open_default();
 	char *x = must_place(w, 1, 200, 0, WXP_RX).addr, code[CODE_SIZE];
-	struct wxp_piece piece = { x + 5, code, CODE_SIZE };
+	struct wxp_piece piece = { x + 4, code, CODE_SIZE };
 	struct wxp_op *op = NULL;
 	int err;
 
@@ -1820,8 +1820,8 @@ TEST(prepared_install)
 	err = ioctl(wxp_get_fd(w), WXPOOL_IOC_INSTALL, wxp_op_arg(op)) ? -errno : 0;
 	CHECK_EQ(wxp_install_complete(w, op, 1), -EINVAL);
 	CHECK_EQ(wxp_install_complete(w, op, err), 0);
-	CHECK_EQ(code_run(x + 5), 9);
-	CHECK(is_filler(x, 5, WXP_RX));
+	CHECK_EQ(code_run(x + 4), 9);
+	CHECK(is_filler(x, 4, WXP_RX));
 	CHECK_EQ(wxp_free(w, 1), 0);
 	CHECK(load_faults(x));
 	wxp_close(w);
