@@ -10,7 +10,8 @@ static const struct {
 	{ EINVAL, "invalid argument: a pool is not 0, a size is not 0, an alignment is a power of two "
 		  "up to 2 MiB, a piece lies in an RX or R span of its pool, a window is a multiple "
 		  "of 2 MiB from 6 MiB to 2 GiB, shares are 90 percent at most, WXP_ONE_ADDRESS "
-		  "goes with neither WXP_MSEAL nor WXP_PKEY, and WXPOOL_BACKEND is kernel, portable, fast or auto" },
+		  "goes with neither WXP_MSEAL nor WXP_PKEY, and WXPOOL_BACKEND is kernel, "
+		  "portable, fast or auto" },
 	{ ENOENT, "no such pool; or, when opening, no /dev/wxpool: the module is not loaded (run "
 		  "'modprobe wxpool'), or the device is not in this container or service (systemd: "
 		  "PrivateDevices=no, or DeviceAllow=/dev/wxpool rw and BindPaths=/dev/wxpool)" },

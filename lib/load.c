@@ -53,7 +53,7 @@ static int load(struct wxp *x, uint32_t id, const struct wxp_part *parts, size_t
 {
 	int err = context_enter_new(x);
 	struct window *w;
-	struct pool *p;
+	struct pool *p = NULL;
 	uint32_t pool;
 
 	if (unlikely(err))

@@ -68,6 +68,7 @@ static LLVMMemoryBufferRef compile(void)
 
 int main(void)
 {
+	LLVMOrcJITTargetMachineBuilderRef target;
 	LLVMOrcLLJITBuilderRef builder;
 	LLVMOrcExecutorAddress address;
 	LLVMOrcLLJITRef jit;
@@ -82,8 +83,8 @@ int main(void)
 	LLVMInitializeNativeAsmPrinter();
 
 	builder = LLVMOrcCreateLLJITBuilder();
-	LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(
-		builder, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(create_machine()));
+	target = LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(create_machine());
+	LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(builder, target);
 	LLVMOrcLLJITBuilderSetObjectLinkingLayerCreator(builder, create_layer, wxp);
 	must(LLVMOrcCreateLLJIT(&jit, builder));
 	must(LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), compile()));
