@@ -102,7 +102,7 @@ guest = "selftests on $(1)" \
 	"$(bed) run -k $(1) -c 4 -t 1200 -a '$(plain)' -- selftests/run.sh" \
 	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 1500 -- lib/tests/guest.sh $(2)" \
 	"LLVM adapter on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- lib/tests/llvm/guest.sh $(2)" \
-	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -t 900 -- tools/demo/check.sh"
+	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/demo/check.sh"
 
 check: bed-build ## all tests, those of the module in a guest on 6.12
 	$(Q)$(bed) module 6.12
@@ -112,6 +112,8 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 		"library" "$(bed) enter -- make -C lib check O=$(bedout)" \
 		"LLVM adapter" "$(bed) enter -- lib/tests/llvm/check.sh" \
 		$(call guest,6.12,) \
+		"wxlli with LLVM 22" "$(bed) run -c 2 -m 2048 -t 900 -- \
+			env WXLLI=$(bedout)/wxlli-22/wxlli tools/demo/check.sh" \
 		"wxbench" "$(bed) run -c 4 -m 1536 -t 1200 -- tools/wxbench/test.sh" \
 		"wxfuzz" "$(bed) run -t 900 -- tools/wxfuzz/test.sh"
 
@@ -189,6 +191,7 @@ bed-build: bed-root
 guest-programs: lib tools bench-programs
 	$(Q)$(MAKE) -C tools/wxfuzz O=$(O) all check
 	$(Q)$(MAKE) -C lib O=$(O) tests examples llvm
+	$(Q)$(MAKE) -C tools/wxlli O=$(O) LLVM_CONFIG=llvm-config-22
 	$(Q)$(MAKE) -C selftests O=$(O)
 
 bench-programs: lib

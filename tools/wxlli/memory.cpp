@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+
+#include <llvm/ExecutionEngine/SectionMemoryManager.h>
+
+#include "wxlli.hpp"
+
+using namespace llvm;
+
+/* One that says how much it needs only if it is wanted, and that knows what is null */
+template <class Manager> class RTDyld : public Manager {
+public:
+	template <class... Args>
+	RTDyld(const Memory &m, Args &&...args) : Manager(std::forward<Args>(args)...), memory(m)
+	{
+	}
+
+	bool needsToReserveAllocationSpace() override { return options.reserve; }
+
+	bool allowsZeroSymbols() override { return true; }
+
+	JITSymbol findSymbol(const std::string &name) override
+	{
+		const auto &missing = memory.missing;
+
+		if (std::find(missing.begin(), missing.end(), name) != missing.end())
+			return JITSymbol([]() -> Expected<JITTargetAddress> { return 0; },
+					 JITSymbolFlags::Exported);
+		return Manager::findSymbol(name);
+	}
+
+private:
+	const Memory &memory;
+};
+
+/*
+ * As much as the program needs: of the 2 GiB that can be had, code gets a tenth at least.
+ * Linkers add something to each object: stubs, a table of addresses.
+ */
+static void chooseWindow(wxp_options &opts, const Objects &objects)
+{
+	constexpr size_t most = static_cast<size_t>(2) << 30, usual = most / 2;
+	size_t extra = (objects.list.size() + 64) * 4096;
+	size_t constants = objects.constants + objects.constants / 8 + extra;
+	size_t variables = objects.variables + objects.variables / 64 + extra;
+	size_t window = options.window ? options.window : usual;
+
+	opts.window = options.window;
+	if (constants <= window / 4 && variables <= window / 4)
+		return;
+	if (!options.window)
+		opts.window = window = most;
+	opts.r_share = std::max<size_t>(5, constants * 100 / window + 1);
+	opts.rw_share = std::max<size_t>(5, variables * 100 / window + 1);
+	if (opts.r_share + opts.rw_share > 90)
+		die("the program has " + Twine(objects.constants) + " bytes of constants and " +
+		    Twine(objects.variables) + " of variables: too many for a window of " +
+		    Twine(window >> 20) + " MiB (--window)");
+	/* What is left goes to all. */
+	unsigned int left = 90 - opts.r_share - opts.rw_share;
+
+	opts.r_share += left / 3;
+	opts.rw_share += left / 3;
+}
+
+[[noreturn]] static void dieOpening(int err)
+{
+	if (err == -ENOENT)
+		die("no secure memory: the module wxpool is not loaded: run 'modprobe wxpool', "
+		    "or use --memory=portable, which protects less");
+	if (options.memory == MemoryKind::Secure)
+		die(Twine("no secure memory: ") + wxp_strerror(err));
+	die(Twine("no memory: ") + wxp_strerror(err) +
+	    (options.window ? " (--window)" : ""));
+}
+
+Memory::Memory(const Objects &objects) : missing(objects.missing())
+{
+	static const wxp_backend backends[] = {
+		WXP_BACKEND_KERNEL, WXP_BACKEND_PORTABLE, WXP_BACKEND_FAST,
+	};
+	wxp_options opts = {};
+	struct wxp *wxp;
+	int err;
+
+	for (const Object &object : objects.list)
+		names.push_back(object.name);
+	if (options.memory == MemoryKind::LLVM)
+		return;
+	opts.size = sizeof(opts);
+	opts.backend = backends[static_cast<int>(options.memory)];
+	chooseWindow(opts, objects);
+	err = wxp_open(&wxp, &opts);
+	if (err)
+		dieOpening(err);
+	context = wxpool::Context::borrow(wxp);
+}
+
+Memory::~Memory()
+{
+	if (context)
+		wxp_close(context->get());
+}
+
+std::unique_ptr<RTDyldMemoryManager> Memory::rtdyld()
+{
+	if (!context)
+		return std::make_unique<RTDyld<SectionMemoryManager>>(*this);
+	auto manager = std::make_unique<RTDyld<wxpool::RTDyldMemory>>(*this, context);
+
+	last = manager.get();
+	return manager;
+}
+
+std::unique_ptr<jitlink::JITLinkMemoryManager> Memory::jitlink()
+{
+	if (!context)
+		return must(jitlink::InProcessMemoryManager::Create());
+	return std::make_unique<wxpool::JITLinkMemory>(context);
+}
+
+std::string Memory::error() const
+{
+	return last ? last->getError() : "";
+}
+
+void Memory::add(StringRef object, StringRef section, const void *address, size_t size)
+{
+	std::lock_guard<std::mutex> guard(lock);
+	auto at = std::find(names.begin(), names.end(), object);
+
+	sections++;
+	bytes += size;
+	if (Startup::isMine(section))
+		startup.add(at == names.end() ? -1u : at - names.begin(), section, address, size);
+}
+
+void Memory::add(const object::ObjectFile &object, const RuntimeDyld::LoadedObjectInfo &loaded)
+{
+	for (const object::SectionRef &section : object.sections()) {
+		uint64_t address = loaded.getSectionLoadAddress(section);
+
+		if (address)
+			add(object.getFileName(), must(section.getName()),
+			    reinterpret_cast<const void *>(address), section.getSize());
+	}
+}
+
+static void printRow(const char *when, const char *name, uint64_t value)
+{
+	fprintf(stderr, "wxlli: %s: %-15s %llu\n", when, name,
+		static_cast<unsigned long long>(value));
+}
+
+static void printHeld(const char *when, const wxp_stats &stats)
+{
+	printRow(when, "pools", stats.pools);
+	printRow(when, "code", stats.code);
+	printRow(when, "constants", stats.constants);
+	printRow(when, "variables", stats.variables);
+	printRow(when, "installed", stats.installed);
+	printRow(when, "open", stats.open);
+	printRow(when, "sealed", stats.sealed);
+	printRow(when, "retired", stats.retired);
+	printRow(when, "free", stats.free);
+	printRow(when, "largest", stats.largest);
+	printRow(when, "tables", stats.tables);
+	printRow(when, "charged", stats.charged);
+	printRow(when, "huge", stats.huge);
+}
+
+void Memory::printStats(const char *when) const
+{
+	wxp_stats stats = {};
+	int err;
+
+	printRow(when, "objects", names.size());
+	printRow(when, "sections", sections);
+	printRow(when, "bytes linked", bytes);
+	if (!context)
+		return;
+	stats.size = sizeof(stats);
+	err = wxp_get_stats(context->get(), 0, &stats);
+	if (err)
+		fprintf(stderr, "wxlli: no statistics: %s\n", wxp_strerror(err));
+	else
+		printHeld(when, stats);
+}
