@@ -17,7 +17,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -131,20 +130,28 @@ struct Object {
 
 /*
  * Segment - adjacent sections of one protection
+ * gaps: who links it leaves some of it as it is
  * target: where they will be; local: where they are linked, the same for variables
  */
 struct Segment {
 	size_t size, align;
 	wxp_prot prot;
+	bool gaps = false;
 	size_t used = 0;
 	char *target = nullptr, *local = nullptr;
 };
 
-/*
- * Placement - an object on its way, in a pool that is freed unless it is released
- *
- * Neither copied nor moved, as others point to its segments.
- */
+/* What a linker leaves of code is to trap. (On arm64, zeros do.) */
+inline void fillGap(wxp_prot prot, char *p, size_t size)
+{
+#if defined(__x86_64__)
+	memset(p, prot == WXP_RX ? 0xcc : 0, size);
+#else
+	memset(p, 0, size);
+#endif
+}
+
+/* Placement - an object on its way, in a pool that is freed unless it is released */
 class Placement {
 public:
 	explicit Placement(std::shared_ptr<Context> c) : ctx(std::move(c)) {}
@@ -191,7 +198,7 @@ public:
 	/* All of it, by one call if it is not larger than one takes */
 	int install()
 	{
-		std::vector<wxp_piece> pieces;
+		Pieces pieces;
 		size_t bytes = 0;
 		int err = 0;
 
@@ -228,23 +235,15 @@ public:
 	}
 
 	uint32_t pool = 0;
-	std::deque<Segment> segments;
+	llvm::SmallVector<Segment, 4> segments;
 
 private:
+	using Pieces = llvm::SmallVector<wxp_piece, 4>;
+
 	static char *aligned(void *p, size_t align)
 	{
 		return reinterpret_cast<char *>(
 			llvm::alignTo(reinterpret_cast<uintptr_t>(p), align));
-	}
-
-	/* What a linker leaves of code is to trap. (On arm64, zeros do.) */
-	static void fill(const Segment &s)
-	{
-#if defined(__x86_64__)
-		memset(s.local, s.prot == WXP_RX ? 0xcc : 0, s.size);
-#else
-		memset(s.local, 0, s.size);
-#endif
 	}
 
 	char *newStaging(size_t size, size_t align)
@@ -280,7 +279,8 @@ private:
 			size = llvm::alignTo(size, s.align);
 			s.local = mem + size;
 			size += s.size;
-			fill(s);
+			if (s.gaps)
+				fillGap(s.prot, s.local, s.size);
 		}
 		return 0;
 	}
@@ -296,7 +296,7 @@ private:
 		}
 	}
 
-	int flush(std::vector<wxp_piece> &pieces, size_t &bytes)
+	int flush(Pieces &pieces, size_t &bytes)
 	{
 		int err = 0;
 
@@ -392,9 +392,9 @@ public:
 
 	bool finalizeMemory(std::string *message) override
 	{
-		for (Placement &p : placements)
+		for (auto &p : placements)
 			if (failure.empty())
-				check("cannot install", p.install());
+				check("cannot install", p->install());
 		if (failure.empty() && !placements.empty())
 			check("cannot synchronize", ctx->synchronize());
 		if (!failure.empty()) {
@@ -402,10 +402,10 @@ public:
 				*message = failure;
 			return true;
 		}
-		for (Placement &p : placements) {
-			notifyObject(p.describe(""));
-			if (p.pool)
-				pools.push_back(p.release());
+		for (auto &p : placements) {
+			notifyObject(p->describe(""));
+			if (p->pool)
+				pools.push_back(p->release());
 		}
 		placements.clear();
 		loading = nullptr;
@@ -427,8 +427,10 @@ private:
 	/* Of the object that is being loaded */
 	Placement &current()
 	{
-		if (!loading)
-			loading = &placements.emplace_back(ctx);
+		if (!loading) {
+			placements.push_back(std::make_unique<Placement>(ctx));
+			loading = placements.back().get();
+		}
 		return *loading;
 	}
 
@@ -464,6 +466,8 @@ private:
 
 			if (s.prot != prot || s.align < align || at + size > s.size)
 				continue;
+			if (s.prot != WXP_RW)
+				fillGap(s.prot, s.local + s.used, at - s.used);
 			target = s.target + at;
 			local = s.local + at;
 			s.used = at + size;
@@ -484,7 +488,8 @@ private:
 	}
 
 	std::shared_ptr<Context> ctx;
-	std::deque<Placement> placements;	/* loaded, but not installed */
+	/* Loaded, but not installed; with @loading, which may be more of an object */
+	std::vector<std::unique_ptr<Placement>> placements;
 	Placement *loading = nullptr;
 	std::vector<std::pair<unsigned, uint64_t>> moved;	/* sections not linked in place */
 	std::vector<uint32_t> pools;		/* installed */
@@ -596,7 +601,8 @@ private:
 						"wxpool: a section is writable and executable");
 				segments[isTransient(group)].push_back(
 					{seg.ContentSize + seg.ZeroFillSize,
-					 seg.Alignment.value(), protFor(group.getMemProt())});
+					 seg.Alignment.value(), protFor(group.getMemProt()),
+					 contentOf(group) != seg.ContentSize});
 			}
 			err = standard.place(segments[0]);
 			if (!err)
@@ -643,6 +649,19 @@ private:
 		}
 
 	private:
+		/* Bytes of blocks: less than the segment has, if there are gaps between them */
+		size_t contentOf(const llvm::orc::AllocGroup &group) const
+		{
+			size_t bytes = 0;
+
+			for (const auto &section : graph.sections())
+				if (section.getMemProt() == group.getMemProt() &&
+				    section.getMemLifetime() == group.getMemLifetime())
+					for (const auto *block : section.blocks())
+						bytes += block->isZeroFill() ? 0 : block->getSize();
+			return bytes;
+		}
+
 		template <class T> static bool isTransient(const T &t)
 		{
 			return t.getMemLifetime() == Lifetime::Finalize;

@@ -63,6 +63,7 @@ mkdir -p "$work"
 measure scale "-i -m 2560" scale &
 other=$!
 measure instructions "-i -m 1536" instructions churn free || failed instructions
+measure llvm "-i -m 2560" llvm || failed llvm
 measure events "-c 4 -m 1024" events || failed events
 wait $other || failed scale
 report

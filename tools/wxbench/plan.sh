@@ -4,7 +4,7 @@
 # plan.sh GROUP...: run the measurements of these groups on the running kernel, as
 # root; one line for each on stdout, for report.awk. bench.sh says in which guest each
 # group runs. With WXBENCH_SHORT=1 all of them are small, to test the tool.
-#   instructions, scale, churn, free   one CPU, -icount
+#   instructions, scale, churn, free, llvm   one CPU, -icount
 #   events                             four CPUs
 
 set -u
@@ -119,6 +119,24 @@ free()
 	done
 }
 
+# Of all that LLVM does, on its own memory and on ours
+llvm()
+{
+	local v n=1000
+
+	[ -z "${WXBENCH_SHORT-}" ] || n=10
+	for v in 19 22; do
+		for p in "rtdyld section" "rtdyld wxpool" "rtdyld wxpool-huge" \
+			 "jitlink in-process" "jitlink mapper" "jitlink wxpool" \
+			 "jitlink wxpool-huge"; do
+			# shellcheck disable=SC2086
+			"$bench-llvm$v" $p "${bench%/*}/module.o" $n 2>&1 && continue
+			status=1
+			echo "plan.sh: failed: wxbench-llvm$v $p"
+		done
+	done
+}
+
 events()
 {
 	local p threads
@@ -144,6 +162,7 @@ for group in "$@"; do
 	scale) scale ;;
 	churn) churn ;;
 	free) free ;;
+	llvm) llvm ;;
 	events) events ;;
 	*) echo "plan.sh: no group '$group'" >&2; exit 2 ;;
 	esac

@@ -141,6 +141,7 @@ function tables(    cost, phases, i, sizes, events)
 	      "insns:load_instructions:0 faults:load_faults:0 run-insns:run_instructions:0 run-faults:run_faults:0 calls:calls:0 vmas:vmas:0 huge-B:huge:0")
 	device_table()
 	library_table()
+	llvm_table()
 }
 
 # The fields of a measurement that has no peer, one a row.
@@ -174,6 +175,43 @@ function library_table()
 	     "first_load_huge first_load_huge_open first_load_huge_ioctls")
 	print "\n(h) pools of one line: instructions to load and to close, bytes of the library, each"
 	rows(key("pools", "", ""), "load_pool library_bytes close_pool")
+}
+
+function llvm_table(    v, i, linkers)
+{
+	split("rtdyld jitlink", linkers, " ")
+	for (v = 19; v <= 22; v += 3)
+		for (i = 1; i <= 2; i++)
+			table("llvm" v "-" linkers[i], "", "(i) LLVM " v ", " linkers[i] \
+			      ": an object, 1,000 of them alive; all of LLVM counts",
+			      "load:load:0 unload:unload:0 calls:load_calls:3 +calls:unload_calls:3 vmas:vmas:0")
+}
+
+# Ours as part of the best of LLVM's own
+function of_llvm(w, field,    best, i, n, p, v)
+{
+	n = split("section in-process mapper", p, " ")
+	for (i = 1; i <= n; i++) {
+		v = get(w, p[i], "", field)
+		if (v != "" && (best == "" || v < best))
+			best = v
+	}
+	return ratio(get(w, "wxpool-huge", "", field), best)
+}
+
+function llvm_summary(    v, w, i, linkers)
+{
+	split("rtdyld jitlink", linkers, " ")
+	for (v = 19; v <= 22; v += 3) {
+		for (i = 1; i <= 2; i++) {
+			w = "llvm" v "-" linkers[i]
+			figure("llvm" v "_" linkers[i] "_load", of_llvm(w, "load"), "<= 0.8")
+			figure("llvm" v "_" linkers[i] "_unload", of_llvm(w, "unload"), "<= 0.4")
+		}
+		figure("llvm" v "_syscalls", get(w, "wxpool-huge", "", "load_calls") +
+		       get(w, "wxpool-huge", "", "unload_calls"), "<= 2")
+		figure("llvm" v "_vmas", get(w, "wxpool-huge", "", "vmas"), "<= 0")
+	}
 }
 
 function mixed_table(    k)
@@ -398,6 +436,7 @@ function summary(    mprotect, big, small, load, many)
 	figure("device_install_shootdowns",
 	       get("module", "device-install", "1/3", "shootdowns"), "<= 3")
 	figure("device_install_16m", device("install_16m"), "<= 25000000")
+	llvm_summary()
 	figure("llvm_vmas_10000", get("tiny", "llvm-mcjit", "", "vmas"), "")
 	figure("llvm_lost_percent_tiny", get("tiny", "llvm-mcjit", "", "lost"), "")
 }

@@ -10,7 +10,7 @@ bench=${O:?}/wxbench/wxbench
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 nr=0 failed=0
-groups=(instructions scale churn free events)
+groups=(instructions scale churn free events llvm)
 keys="load_vs_mprotect install_vs_mprotect batch64_vs_mprotect install_shootdowns close_per_pool
 library_bytes_per_function first_load first_load_huge churn_refused_percent churn_worst
 threads_4_vs_1 module_install_small_pages_vs_llvm module_install_syscalls module_inplace_vs_llvm
@@ -18,7 +18,10 @@ module_install_vs_llvm module_syscalls vmas_10000_modules lost_percent_tiny cost
 faults_4mib llvm_vmas_10000 llvm_lost_percent_tiny device_install_256 device_install64_64
 device_install_free_256 device_install_free_12k device_inplace_vs_llvm device_huge_vs_llvm
 device_install_vs_llvm device_bytes_per_function device_charged_per_function
-device_free_all_per_pool device_inplace_shootdowns device_install_shootdowns device_install_16m"
+device_free_all_per_pool device_inplace_shootdowns device_install_shootdowns device_install_16m
+llvm19_rtdyld_load llvm19_rtdyld_unload llvm19_jitlink_load llvm19_jitlink_unload llvm19_syscalls
+llvm19_vmas llvm22_rtdyld_load llvm22_rtdyld_unload llvm22_jitlink_load llvm22_jitlink_unload
+llvm22_syscalls llvm22_vmas"
 
 # check NAME COMMAND...: what it prints is shown where it fails
 check()
