@@ -7,30 +7,12 @@
 
 using namespace llvm;
 
-/* One that says how much it needs only if it is wanted, and that knows what is null */
+/* One that says how much it needs only if that is wanted */
 template <class Manager> class RTDyld : public Manager {
 public:
-	template <class... Args>
-	RTDyld(const Memory &m, Args &&...args) : Manager(std::forward<Args>(args)...), memory(m)
-	{
-	}
+	using Manager::Manager;
 
 	bool needsToReserveAllocationSpace() override { return options.reserve; }
-
-	bool allowsZeroSymbols() override { return true; }
-
-	JITSymbol findSymbol(const std::string &name) override
-	{
-		const auto &missing = memory.missing;
-
-		if (std::find(missing.begin(), missing.end(), name) != missing.end())
-			return JITSymbol([]() -> Expected<JITTargetAddress> { return 0; },
-					 JITSymbolFlags::Exported);
-		return Manager::findSymbol(name);
-	}
-
-private:
-	const Memory &memory;
 };
 
 /*
@@ -74,7 +56,7 @@ static void chooseWindow(wxp_options &opts, const Objects &objects)
 	    (options.window ? " (--window)" : ""));
 }
 
-Memory::Memory(const Objects &objects) : missing(objects.missing())
+Memory::Memory(const Objects &objects)
 {
 	static const wxp_backend backends[] = {
 		WXP_BACKEND_KERNEL, WXP_BACKEND_PORTABLE, WXP_BACKEND_FAST,
@@ -105,8 +87,8 @@ Memory::~Memory()
 std::unique_ptr<RTDyldMemoryManager> Memory::rtdyld()
 {
 	if (!context)
-		return std::make_unique<RTDyld<SectionMemoryManager>>(*this);
-	auto manager = std::make_unique<RTDyld<wxpool::RTDyldMemory>>(*this, context);
+		return std::make_unique<RTDyld<SectionMemoryManager>>();
+	auto manager = std::make_unique<RTDyld<wxpool::RTDyldMemory>>(context);
 
 	last = manager.get();
 	return manager;

@@ -301,6 +301,41 @@ std::vector<std::string> Objects::missing() const
 	return names;
 }
 
+/*
+ * RuntimeDyld does not know that a weak reference to what nobody defines is null. To an
+ * absolute symbol it is.
+ */
+static void makeAbsolute(Object &object, const std::set<std::string> &names)
+{
+	auto copy = WritableMemoryBuffer::getNewUninitMemBuffer(object.buffer->getBufferSize(),
+								object.name);
+	auto file = must(object::ELF64LEObjectFile::create(object.buffer->getMemBufferRef()));
+
+	memcpy(copy->getBufferStart(), object.buffer->getBufferStart(), copy->getBufferSize());
+	for (const object::ELFSymbolRef symbol : file.symbols()) {
+		const auto *raw = must(file.getSymbol(symbol.getRawDataRefImpl()));
+		size_t at = reinterpret_cast<const char *>(raw) - object.buffer->getBufferStart();
+
+		if (raw->st_shndx == ELF::SHN_UNDEF && names.count(must(symbol.getName()).str()))
+			reinterpret_cast<object::ELF64LE::Sym *>(copy->getBufferStart() + at)
+				->st_shndx = ELF::SHN_ABS;
+	}
+	object.buffer = std::move(copy);
+}
+
+static void resolveWeak(Objects &objects)
+{
+	std::vector<std::string> list = objects.missing();
+	std::set<std::string> names(list.begin(), list.end());
+
+	for (Object &object : objects.list)
+		for (const std::string &name : object.weak)
+			if (names.count(name)) {
+				makeAbsolute(object, names);
+				break;
+			}
+}
+
 /* What is in a file? */
 struct Inputs {
 	std::vector<std::unique_ptr<Module>> modules;
@@ -331,41 +366,6 @@ static void addInput(Inputs &inputs, const std::string &path)
 		die(path + ": is linked already: a shared library can be given with --dlopen");
 	default:
 		inputs.modules.push_back(parse(std::move(buffer), path));
-	}
-}
-
-static std::set<std::string> definedNames(const Inputs &inputs)
-{
-	std::set<std::string> names;
-
-	for (const auto &module : inputs.modules)
-		for (const GlobalValue &value : module->global_values())
-			if (!value.isDeclaration() && !value.hasLocalLinkage())
-				names.insert(value.getName().str());
-	for (const auto &input : inputs.objects) {
-		auto file = openObject(input.second);
-
-		for (const auto &symbol : file->symbols())
-			if (!(must(symbol.getFlags()) & object::SymbolRef::SF_Undefined))
-				names.insert(must(symbol.getName()).str());
-	}
-	return names;
-}
-
-/* RuntimeDyld does not know that a weak reference to what nobody defines is null. */
-static void resolveWeak(Inputs &inputs)
-{
-	std::set<std::string> names = definedNames(inputs);
-
-	for (const auto &module : inputs.modules) {
-		for (GlobalObject &object : module->global_objects()) {
-			std::string name = object.getName().str();
-
-			if (object.hasExternalWeakLinkage() && !names.count(name) &&
-			    !sys::DynamicLibrary::SearchForAddressOfSymbol(name))
-				object.replaceAllUsesWith(
-					ConstantPointerNull::get(object.getType()));
-		}
 	}
 }
 
@@ -478,8 +478,6 @@ Objects readObjects()
 		for (const std::string &path : *list)
 			addInput(inputs, path);
 	findEntry(inputs);
-	if (!options.jitlink)
-		resolveWeak(inputs);
 	if (options.orc) {
 		mergeCommons(inputs.modules);
 	} else if (!inputs.modules.empty()) {
@@ -496,6 +494,8 @@ Objects readObjects()
 		addObject(objects, std::move(inputs.objects[k].second));
 	addNear(objects);
 	checkDuplicates(objects);
+	if (!options.jitlink)
+		resolveWeak(objects);
 	objects.archives = std::move(inputs.archives);
 	return objects;
 }

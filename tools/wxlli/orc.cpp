@@ -107,7 +107,7 @@ public:
 				ExecutorAddr::fromPtr(builtins[i].address),
 				JITSymbolFlags::Exported | JITSymbolFlags::Weak,
 			};
-		for (const std::string &name : memory.missing)
+		for (const std::string &name : objects.missing())
 			symbols[session().intern(name)] = {
 				ExecutorAddr(), JITSymbolFlags::Exported | JITSymbolFlags::Weak,
 			};

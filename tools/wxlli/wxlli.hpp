@@ -139,10 +139,7 @@ private:
 	std::vector<Array> arrays[2];
 };
 
-/*
- * Memory - the context and the managers on it; and what linkers tell of what they put there
- * missing: names that are null
- */
+/* Memory - the context and the managers on it; and what linkers tell of what they put there */
 class Memory {
 public:
 	/* Opens the context, with a window for @objects. */
@@ -163,7 +160,6 @@ public:
 	void printStats(const char *when) const;
 
 	Startup startup;
-	std::vector<std::string> missing;
 
 private:
 	std::shared_ptr<wxpool::Context> context;
