@@ -104,6 +104,9 @@ guest = "selftests on $(1)" \
 	"LLVM adapter on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- lib/tests/llvm/guest.sh $(2)" \
 	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/demo/check.sh"
 
+whole = "whole programs on $(1)" \
+	"$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/whole/check.sh secure"
+
 check: bed-build ## all tests, those of the module in a guest on 6.12
 	$(Q)$(bed) module 6.12
 	$(Q)tools/tap $(O)/check \
@@ -114,12 +117,15 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 		$(call guest,6.12,) \
 		"wxlli with LLVM 22" "$(bed) run -c 2 -m 2048 -t 900 -- \
 			env WXLLI=$(bedout)/wxlli-22/wxlli tools/demo/check.sh" \
+		"whole programs" "$(bed) enter -- tools/whole/check.sh portable" \
+		$(call whole,6.12) \
 		"wxbench" "$(bed) run -c 4 -m 1536 -t 1200 -- tools/wxbench/test.sh" \
 		"wxfuzz" "$(bed) run -t 900 -- tools/wxfuzz/test.sh"
 
 check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 	$(Q)for k in $(KERNELS); do $(bed) module $$k || exit 1; done
-	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k),-q))
+	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k),-q)) \
+		$(foreach k,$(filter 7.3,$(KERNELS)),$(call whole,$(k)))
 
 # What these kernels look for is in the module: the library's tests would be of no use.
 checked = "selftests on $(1)" "$(bed) run -k $(1) -c 2 -t 3600 -- selftests/run.sh" \
@@ -178,7 +184,7 @@ style: bed-root ## checkpatch, sparse, warnings, shellcheck, licences, headers
 	$(Q)tools/tap $(O)/check style "$(bed) enter -- tools/style"
 
 clean: ## remove what was built (not the bed: tools/bed clean)
-	$(Q)rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/wxlli $(O)/demo $(O)/selftests \
+	$(Q)rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/wxlli $(O)/wxlli-* $(O)/whole $(O)/demo $(O)/selftests \
 		$(O)/check $(O)/logs $(O)/bench $(O)/examples $(bedout)
 
 bed-root:
@@ -192,6 +198,7 @@ guest-programs: lib tools bench-programs
 	$(Q)$(MAKE) -C tools/wxfuzz O=$(O) all check
 	$(Q)$(MAKE) -C lib O=$(O) tests examples llvm
 	$(Q)$(MAKE) -C tools/wxlli O=$(O) LLVM_CONFIG=llvm-config-22
+	$(Q)$(MAKE) -C tools/whole O=$(O)
 	$(Q)$(MAKE) -C selftests O=$(O)
 
 bench-programs: lib
