@@ -91,6 +91,7 @@ int main(int argc, char **argv)
 
 	llvm::InitializeNativeTarget();
 	llvm::InitializeNativeTargetAsmPrinter();
+	llvm::InitializeNativeTargetAsmParser();
 	llvm::sys::DynamicLibrary::LoadLibraryPermanently(nullptr);
 	puts("TAP version 13");
 	for (test = first; test; test = test->next) {

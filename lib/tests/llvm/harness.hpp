@@ -49,7 +49,7 @@ template <class T> T must(llvm::Expected<T> &&value)
 {
 	if (!value)
 		must(value.takeError());
-	return std::move(*value);
+	return static_cast<T &&>(*value);
 }
 
 /* What calls of the library were made: linked with --wrap */

@@ -7,6 +7,10 @@
 #include <thread>
 #include <unistd.h>
 
+#include <llvm/AsmParser/Parser.h>
+#include <llvm/ExecutionEngine/Orc/CompileUtils.h>
+#include <llvm/Support/SourceMgr.h>
+
 #include "jit.hpp"
 
 using namespace llvm;
@@ -405,6 +409,130 @@ TEST(large_objects, ALL_WAYS)
 	bss[199999999] = 1;
 	CHECK(calls.install > 1);
 }
+
+/* ---- many, and large ones */
+
+static long countMappings()
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	long nr = 0;
+	int c;
+
+	CHECK(f);
+	while ((c = getc(f)) != EOF)
+		nr += c == '\n';
+	fclose(f);
+	return nr;
+}
+
+static std::unique_ptr<MemoryBuffer> compile(const std::string &text)
+{
+	LLVMContext llvm;
+	SMDiagnostic wrong;
+	auto target = must(JITTargetMachineBuilder::detectHost());
+
+	target.setRelocationModel(Reloc::PIC_).setCodeModel(CodeModel::Small);
+	auto machine = must(target.createTargetMachine());
+	auto m = parseAssemblyString(text, wrong, llvm);
+
+	CHECK(m);
+	m->setDataLayout(machine->createDataLayout());
+	return must(SimpleCompiler(*machine)(*m));
+}
+
+/* 1,000 of them come and go at random while others run; all goes back to the start. */
+TEST(thousand_modules, MASK(RTDYLD) | MASK(JITLINK))
+{
+	constexpr unsigned int nr = 1000;
+	auto context = openContext();
+	Jit jit(way, context);
+	std::vector<JITDylib *> dylibs(nr);
+	std::atomic<bool> stop{ false };
+	std::atomic<long> wrong{ 0 };
+	auto object = compile("declare i32 @base(i32)\n"
+			      "@own = internal global i32 5\n"
+			      "define i32 @caller(i32 %n) {\n"
+			      "  %b = call i32 @base(i32 %n)\n"
+			      "  %o = load i32, ptr @own\n"
+			      "  %r = add i32 %b, %o\n"
+			      "  ret i32 %r\n"
+			      "}\n");
+	unsigned int i, seed = 1;
+	int (*kept)(int) = nullptr;
+	long mappings = 0;
+
+	jit.add("define i32 @base(i32 %n) {\n  %r = mul i32 %n, 3\n  ret i32 %r\n}\n");
+	auto load = [&](unsigned int k) {
+		must(jit.orc().addObjectFile(*dylibs[k], MemoryBuffer::getMemBuffer(
+			object->getMemBufferRef(), false)));
+		auto f = must(jit.orc().lookup(*dylibs[k], "caller")).toPtr<int (*)(int)>();
+
+		wrong += f(static_cast<int>(k)) != static_cast<int>(3 * k + 5);
+		return f;
+	};
+	for (i = 0; i < nr; i++) {
+		dylibs[i] = &must(jit.orc().createJITDylib("d" + std::to_string(i)));
+		dylibs[i]->addToLinkOrder(jit.orc().getMainJITDylib());
+		if (!i)
+			kept = load(i);
+		if (i == 20)
+			mappings = countMappings();
+		if (i)
+			load(i);
+	}
+	CHECK(statsOf(context->get()).pools == nr + 1);
+	std::thread runner([&] {
+		while (!stop)
+			wrong += kept(7) != 26;
+	});
+	for (i = 0; i < nr; i++) {
+		unsigned int k = 1 + (seed = seed * 1103515245 + 12345) / 65536 % (nr - 1);
+
+		must(dylibs[k]->clear());
+		load(k);
+	}
+	stop = true;
+	runner.join();
+	CHECK(!wrong);
+	CHECK(countMappings() <= mappings + 8);	/* malloc()'s */
+	for (i = 0; i < nr; i++)
+		must(dylibs[i]->clear());
+	CHECK(statsOf(context->get()).pools == 1);
+}
+
+#ifdef __x86_64__
+/* Assembly, as LLVM takes half a minute to compile so many */
+TEST(many_functions, ORC_WAYS)
+{
+	constexpr int nr = 20000;
+	Jit jit(way, openContext());
+	std::string text = "module asm \".text\"\n";
+
+	for (int i = 0; i < nr; i++) {
+		std::string n = std::to_string(i);
+
+		text += "module asm \".globl f" + n + "\"\n"
+			"module asm \"f" + n + ": mov $" + n + ", %eax\"\n"
+			"module asm \"ret\"\n";
+	}
+	auto object = compile(text);
+
+	must(jit.orc().addObjectFile(MemoryBuffer::getMemBuffer(object->getMemBufferRef(), false)));
+	for (int i = 0; i < nr; i += 1999)
+		CHECK(jit.get<int()>("f" + std::to_string(i))() == i);
+}
+
+TEST(large_function, ALL_WAYS)
+{
+	Jit jit(way, openContext());
+
+	jit.add("define i32 @large() {\n"
+		"  call void asm sideeffect \".fill 2097152, 1, 0x90\", \"\"()\n"
+		"  ret i32 43\n"
+		"}\n");
+	CHECK(jit.get<int()>("large")() == 43);
+}
+#endif
 
 /* A child made by fork() goes on: what it inherited runs, and it links on its own. */
 TEST(children_go_on, ALL_WAYS)
