@@ -344,6 +344,8 @@ test_options()
 	error "unknown linker" "must be jitlink or rtdyld" --linker=ld x.ll
 	error "linker that the engine lacks" "mcjit has no --linker=jitlink" \
 		--engine=mcjit --linker=jitlink x.ll
+	error "perf with the linker that cannot" "needs --linker=rtdyld or --engine=mcjit" \
+		--perf x.ll
 	error "reserve what" "must be yes or no" --reserve=maybe x.ll
 	error "window that is none" "a multiple of 2M, from 6M to 2G" --window=many x.ll
 	error "window that is too large" "a multiple of 2M, from 6M to 2G" --window=3G x.ll

@@ -24,8 +24,11 @@ public:
 		engine->RegisterJITEventListener(this);
 		if (options.gdb)
 			engine->RegisterJITEventListener(createGDBRegistrationListener());
-		if (options.perf)
-			listenForPerf();
+		if (options.perf) {
+			perf = JITEventListener::createPerfJITEventListener();
+			if (!perf)
+				die("--perf: this LLVM was built without it");
+		}
 	}
 
 	void link(Objects objects) override
@@ -41,6 +44,9 @@ public:
 			addArchive(path);
 		engine->finalizeObject();
 		check();
+		for (const auto &object : linked)
+			perf->notifyObjectLoaded(reinterpret_cast<ObjectKey>(object.first),
+						 *object.first, *object.second);
 	}
 
 	void *find(const std::string &name) override
@@ -72,24 +78,23 @@ private:
 									 std::move(*buffer)));
 	}
 
-	void listenForPerf()
-	{
-		JITEventListener *listener = JITEventListener::createPerfJITEventListener();
-
-		if (!listener)
-			die("--perf: this LLVM was built without it");
-		engine->RegisterJITEventListener(listener);
-	}
-
+	/* perf's listener reads the code, which is not there yet. */
 	void notifyObjectLoaded(ObjectKey, const object::ObjectFile &object,
 				const RuntimeDyld::LoadedObjectInfo &loaded) override
 	{
 		memory.add(object, loaded);
+		if (perf)
+			linked.emplace_back(&object, std::unique_ptr<RuntimeDyld::LoadedObjectInfo>(
+				static_cast<RuntimeDyld::LoadedObjectInfo *>(
+					loaded.clone().release())));
 	}
 
 	Memory &memory;
 	LLVMContext context;
 	std::unique_ptr<ExecutionEngine> engine;
+	JITEventListener *perf = nullptr;
+	std::vector<std::pair<const object::ObjectFile *,
+			      std::unique_ptr<RuntimeDyld::LoadedObjectInfo>>> linked;
 };
 
 Engine *createMCJIT(Memory &memory)

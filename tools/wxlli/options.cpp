@@ -38,7 +38,8 @@ static const char help[] =
 "  -O0, -O1, -O2, -O3   effort of code generation (default -O2)\n"
 "  -mcpu=CPU, -mattr=FEATURES\n"
 "                       generate code for another processor than this one\n"
-"  --gdb, --perf        tell a debugger, or perf (by a jitdump), of the code\n"
+"  --gdb                tell a debugger of the code\n"
+"  --perf               tell perf of it, by a jitdump (not with jitlink)\n"
 "  --stats              say on standard error, at exit, what memory was used\n"
 "  --help, --version    print this, or the versions\n"
 "\n"
@@ -200,6 +201,10 @@ int parseOptions(int argc, char **argv)
 	if (!options.orc && linker && options.jitlink)
 		die("--engine=mcjit has no --linker=jitlink");
 	options.jitlink &= options.orc;
+	/* With LLVM 19 and 22: the flags of its file are garbage, or its addresses wrong. */
+	if (options.jitlink && options.perf)
+		die("--perf needs --linker=rtdyld or --engine=mcjit: perf cannot read what LLVM's "
+		    "JITLink tells it");
 	if (optind < argc)
 		options.program = argv[optind];
 	return optind;

@@ -5,7 +5,6 @@
  */
 #include <llvm/ExecutionEngine/JITEventListener.h>
 #include <llvm/ExecutionEngine/Orc/Debugging/DebuggerSupport.h>
-#include <llvm/ExecutionEngine/Orc/Debugging/PerfSupportPlugin.h>
 #include <llvm/ExecutionEngine/Orc/ExecutionUtils.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
 #include <llvm/ExecutionEngine/Orc/ObjectFileInterface.h>
@@ -93,8 +92,8 @@ public:
 			})
 			.create());
 		session().setErrorReporter([this](Error err) { report(std::move(err)); });
-		if (options.jitlink)
-			listen();
+		if (options.jitlink && options.gdb)
+			must(enableDebuggerSupport(*jit));
 	}
 
 	void link(Objects objects) override
@@ -209,17 +208,6 @@ private:
 		layer->addPlugin(must(EHFrameRegistrationPlugin::Create(session)));
 #endif
 		return layer;
-	}
-
-	void listen()
-	{
-		if (options.gdb)
-			must(enableDebuggerSupport(*jit));
-		if (options.perf)
-			static_cast<ObjectLinkingLayer &>(jit->getObjLinkingLayer()).addPlugin(
-				must(PerfSupportPlugin::Create(
-					session().getExecutorProcessControl(),
-					*jit->getProcessSymbolsJITDylib(), true, true)));
 	}
 
 	Memory &memory;
