@@ -74,6 +74,59 @@ refused()
 	fi
 }
 
+# sees NAME COMMAND...: what it prints matches the words in $want
+sees()
+{
+	nr=$((nr + 1))
+	if (cd "$tmp" && HOME=$tmp JITDUMPDIR=$tmp "${@:2}" 2>&1) > "$tmp/got" &&
+	   grep -Eq "$want" "$tmp/got"; then
+		echo "ok $nr $1"
+	else
+		echo "not ok $nr $1"
+		tail -n 10 "$tmp/got" | sed 's/^/# /'
+		failed=$((failed + 1))
+	fi
+}
+
+debugger()
+{
+	gdb -q -batch -ex run -ex bt --args "$wxlli" --memory="$memory" --gdb "$1" "$whole/hot.bc" abort
+}
+
+# Stops before the program aborts, and sets a breakpoint in sealed code, by the processor.
+breakpoint()
+{
+	gdb -q -batch -ex 'set breakpoint pending on' -ex 'tbreak abort' -ex run -ex 'hbreak hot_loop' \
+		--args "$wxlli" --memory="$memory" --gdb "$whole/hot.bc" abort
+}
+
+# What the page prints
+page()
+{
+	cp "$whole/hot.bc" program.bc
+	PATH=$(dirname "$wxlli"):$PATH bash -eux \
+		<(sed -n 's/^    //p' "$here/../../Documentation/debugging.md")
+}
+
+profiler()
+{
+	perf record -q -k 1 -e cpu-clock -o data "$wxlli" --memory="$memory" --perf "$1" "$whole/hot.bc" &&
+	perf inject --jit -i data -o jit.data && perf report -i jit.data --stdio
+}
+
+# On a machine that may count: a container often may not
+if [ "$memory" = secure ]; then
+	for engine in "${engines[@]}"; do
+		want='in gives_up \(why=.*hot\.c:[0-9]+'
+		sees "gdb shows names and lines, $engine" debugger "$engine"
+	done
+	want='Hardware assisted breakpoint.*hot\.c'
+	sees "gdb has the processor's breakpoints" breakpoint
+	want='jitted-.*hot_loop'
+	sees "perf shows names, as Documentation/debugging.md says" page
+	sees "perf shows names, --engine=mcjit" profiler --engine=mcjit
+fi
+
 for way in mdwe seccomp; do
 	if ! "$whole/hardened" $way true 2> /dev/null; then
 		nr=$((nr + 1))
