@@ -117,7 +117,10 @@ enum wxp_backend {
  *	keys (x86) or EPAN (arm64). So a code generator must not put constants into
  *	code, and what reads code, as some unwinders and profilers do, fails
  * @WXP_BTI: code has landing pads (arm64): jumps to anything else trap
- * @WXP_IF_POSSIBLE: leave out those of MSEAL, PKEY, EXEC_ONLY and BTI that cannot be
+ * @WXP_COMPILE_ONLY: nothing is executable in this process, nor can what is installed or
+ *	protected be read: it is for others, see <wxpool-remote.h>. A store, a load or a
+ *	call there is SIGSEGV, also in children. Not with WXP_ONE_ADDRESS
+ * @WXP_IF_POSSIBLE: leave out those of the last five that cannot be
  *	had; wxp_get_flags() tells. Without it wxp_open() insists on them, and so on
  *	the kernel backend
  */
@@ -129,6 +132,7 @@ enum wxp_flags {
 	WXP_EXEC_ONLY = 16,
 	WXP_BTI = 32,
 	WXP_IF_POSSIBLE = 64,
+	WXP_COMPILE_ONLY = 128,
 };
 
 /**

@@ -121,11 +121,15 @@ static int map_final(struct window *w, size_t offset, size_t size)
 			  MAP_SHARED, w->fd);
 }
 
+/* What is compiled for others only is not even to be read here. */
 static int kernel_map(struct window *w)
 {
 	size_t code = (size_t)w->areas[CODE].end * WXP_LINE;
-	int err = map_final(w, 0, code);
+	int err;
 
+	if (w->flags & WXP_COMPILE_ONLY)
+		return 0;
+	err = map_final(w, 0, code);
 	return err ? err : map_final(w, code, window_sealable(w) - code);
 }
 

@@ -175,7 +175,7 @@ static int check_options(const struct wxp_options *o)
 	if (o->size != sizeof(*o) || (unsigned int)o->backend > WXP_BACKEND_FAST ||
 	    o->flags & ~ALL_FLAGS || !is_window(o->window))
 		return -EINVAL;
-	if (o->flags & WXP_ONE_ADDRESS && o->flags & (WXP_MSEAL | WXP_PKEY))
+	if (o->flags & WXP_ONE_ADDRESS && o->flags & (WXP_MSEAL | WXP_PKEY | WXP_COMPILE_ONLY))
 		return -EINVAL;
 	if (o->r_share > MAX_SHARES || o->rw_share > MAX_SHARES ||
 	    o->r_share + o->rw_share > MAX_SHARES)

@@ -10,7 +10,7 @@ static const struct {
 	{ EINVAL, "invalid argument: a pool is not 0, a size is not 0, an alignment is a power of two "
 		  "up to 2 MiB, a piece lies in an RX or R span of its pool, a window is a multiple "
 		  "of 2 MiB from 6 MiB to 2 GiB, shares are 90 percent at most, WXP_ONE_ADDRESS "
-		  "goes with neither WXP_MSEAL nor WXP_PKEY, and WXPOOL_BACKEND is kernel, "
+		  "does not go with WXP_MSEAL, WXP_PKEY or WXP_COMPILE_ONLY, and WXPOOL_BACKEND is kernel, "
 		  "portable, fast or auto" },
 	{ ENOENT, "no such pool; or, when opening, no /dev/wxpool: the module is not loaded (run "
 		  "'modprobe wxpool'), or the device is not in this container or service (systemd: "
@@ -23,7 +23,7 @@ static const struct {
 		 "exec), or a security policy is in the way (AppArmor: 'm' on /dev/wxpool; SELinux: "
 		 "map and execute; a device cgroup; vm.memfd_noexec for the portable backend)" },
 	{ EPROTO, "the loaded module wxpool speaks another version: install the module and the library "
-		  "of one release" },
+		  "of one release; or the other side of a connection said what it may not" },
 	{ ENOMEM, "out of memory: free pools, or open a larger window (portable: what a forked child "
 		  "inherited is never used again); or a limit is reached: of the "
 		  "memory cgroup, RLIMIT_AS ('ulimit -v'), RLIMIT_DATA ('ulimit -d'), RLIMIT_MEMLOCK ('ulimit -l', after "
@@ -47,12 +47,18 @@ static const struct {
 		 "freed" },
 	{ EOPNOTSUPP, "an option cannot be had: WXP_MSEAL takes Linux 6.10, WXP_PKEY and WXP_EXEC_ONLY "
 		      "a processor with protection keys ('ospke' in /proc/cpuinfo) or, the "
-		      "latter, arm64 with EPAN, WXP_BTI arm64 with BTI, and all of them and rings "
-		      "the kernel backend ('modprobe wxpool'); add WXP_IF_POSSIBLE to do without" },
+		      "latter, arm64 with EPAN, WXP_BTI arm64 with BTI, and all of them, "
+		      "WXP_COMPILE_ONLY, executors and rings the kernel backend ('modprobe "
+		      "wxpool'); add WXP_IF_POSSIBLE to do without" },
 	{ EXDEV, "this process was made by a raw clone(), not by fork(): a context cannot be used in "
-		 "it" },
+		 "it; or a connection is used in a forked child, or attached to by the owner itself" },
 	{ ESTALE, "lost at a fork: what a parent had placed or allocated, and not installed or "
 		  "protected, is not in the child: free the pool, and make it again" },
+	{ EPIPE, "the other side of a connection between owner and executor is gone, or the "
+		 "connection was ended before: open both anew" },
+	{ ETIMEDOUT, "the other side of a connection did not answer in time: see "
+		     "wxp_remote_set_timeout()" },
+	{ EMSGSIZE, "the socket does not take such messages: see SO_SNDBUF" },
 	{ EMFILE, "too many open files in this process: see 'ulimit -n'" },
 	{ ENFILE, "too many open files in the system: see fs.file-max" },
 	{ ENOSYS, "the system does not offer this: Linux 4.14 or newer is needed, and 4.16 for "

@@ -15,8 +15,9 @@
  * open      of whole pages: written in place, not protected yet
  * retired   of a pool: freed, but a forked child can still run it
  *
- * Layers, each of which calls only those after it: context, load, install, alloc, free
- * and uring; stats; span and pool; area; window; backends, harden and sync; bits and arch.
+ * Layers, each of which calls only those after it: remote (also remote-executor and
+ * remote-message); context, load, install, alloc, free and uring; stats; span and pool; area;
+ * window; backends, harden and sync; bits and arch.
  *
  * A context's lock guards its window's tables and all pools in them. No system call for
  * code is made with it held: a call that is about to make one counts itself in its pool
@@ -279,6 +280,7 @@ int backend_clear(struct window *w, uint32_t line, uint32_t nr, put_fn put,
 /* window.c */
 int window_open(struct wxp *x, struct window **out);
 void window_close(struct window *w);
+char *window_reserve(size_t size);
 int window_map(struct window *w, size_t offset, size_t size, int prot, int flags, int fd);
 void window_disown(struct window *w);
 void window_discard(char *from, size_t size);
@@ -461,8 +463,11 @@ bool kernel_is_lost(struct window *w);
 void kernel_install_arg(const struct window *w, struct wxpool_install *arg, uint32_t pool,
 			const struct wxpool_install_range *ranges, uint32_t nr);
 
+/* sync.c */
+int sync_cores(void);
+
 /* harden.c: options that only the kernel backend has, and that may be insisted on */
-#define HARDENED	(WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI)
+#define HARDENED	(WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI | WXP_COMPILE_ONLY)
 
 int harden_check(struct wxp *x, const struct window *w);
 int harden_views(struct window *w);

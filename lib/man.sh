@@ -51,3 +51,4 @@ fi
 mkdir "$out/man3"
 pages wxpool.h
 pages wxpool-uring.h
+pages wxpool-remote.h

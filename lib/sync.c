@@ -11,13 +11,10 @@ static int membarrier(int cmd)
 	return syscall(SYS_membarrier, cmd, 0, 0) ? -errno : 0;
 }
 
-WXP_EXPORT int wxp_sync_cores(struct wxp *x)
+int sync_cores(void)
 {
-	int err;
+	int err = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
 
-	if (!x)
-		return -EINVAL;
-	err = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
 	if (err == -EPERM) {
 		/* The first call of this process */
 		err = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE);
@@ -25,4 +22,9 @@ WXP_EXPORT int wxp_sync_cores(struct wxp *x)
 			err = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
 	}
 	return err == -EINVAL ? -ENOSYS : err;
+}
+
+WXP_EXPORT int wxp_sync_cores(struct wxp *x)
+{
+	return x ? sync_cores() : -EINVAL;
 }

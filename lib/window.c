@@ -5,6 +5,8 @@
  *   base                                            write
  *   | code      X view | constants  R | variables |  ...  | code, constants  W view |
  *
+ * With WXP_COMPILE_ONLY code and constants are addresses without access.
+ *
  * The W view is made writable by the first wxp_alloc(); with WXP_ONE_ADDRESS there is
  * none, and pages are mapped writable over the other views while they are open.
  *
@@ -22,7 +24,7 @@
 #define DEFAULT_WINDOW	((size_t)1 << 30)
 
 /* @size bytes without access, from a multiple of a block on; NULL: there are none */
-static char *reserve(size_t size)
+char *window_reserve(size_t size)
 {
 	size_t extra = 0, before;
 	char *p, *near = NULL;
@@ -141,7 +143,7 @@ static int tables_map(struct window *w)
 	char *p;
 
 	w->tables_size = round_up(lines + bits, BLOCK);
-	p = reserve(w->tables_size);
+	p = window_reserve(w->tables_size);
 	if (!p)
 		return -ENOMEM;
 	w->lines = (struct line *)p;
@@ -167,10 +169,10 @@ static int window_try(struct window *w, const struct wxp *x)
 	int err;
 
 	areas_init(w, x);
-	w->base = reserve(w->size);
+	w->base = window_reserve(w->size);
 	if (!w->base)
 		return -ENOMEM;
-	w->write = two ? reserve(window_sealable(w)) : w->base;
+	w->write = two ? window_reserve(window_sealable(w)) : w->base;
 	if (!w->write)
 		return -ENOMEM;
 	err = tables_map(w);

@@ -28,6 +28,7 @@ installs() {
 	(cd "$dest" && find . -path '*/man/man?' -prune -o ! -type d -print | sort) > "$B/files"
 	diff - "$B/files" <<-END
 		.$prefix/include/linux/wxpool.h
+		.$prefix/include/wxpool-remote.h
 		.$prefix/include/wxpool-uring.h
 		.$prefix/include/wxpool.h
 		.$prefix/include/wxpool/llvm-c.cpp
@@ -64,9 +65,9 @@ static_exports() {
 	map_names | diff - "$B/static"
 }
 
-# Every exported function is declared in the header, and the other way round.
+# Every exported function is declared in a header, and the other way round.
 header_matches() {
-	grep '^[a-z]' "$inc/wxpool.h" | grep -o 'wxp_[a-z_]*(' | tr -d '(' | sort > "$B/declared"
+	grep -h '^[a-z]' "$inc/wxpool.h" "$inc/wxpool-remote.h" | grep -o 'wxp_[a-z_]*(' | tr -d '(' | sort > "$B/declared"
 	map_names | diff - "$B/declared"
 }
 
@@ -116,6 +117,8 @@ tap_test "wxpool.h is C++11" compiles "$CXX" -std=c++11 -x c++ -- wxpool.h
 tap_test "wxpool.h is C++20" compiles "$CXX" -std=c++20 -x c++ -- wxpool.h
 tap_test "linux/wxpool.h is C11" compiles "$CC" -std=c11 -x c -- linux/wxpool.h
 tap_test "linux/wxpool.h is C++11" compiles "$CXX" -std=c++11 -x c++ -- linux/wxpool.h
+tap_test "wxpool-remote.h is C11" compiles "$CC" -std=c11 -x c -- wxpool-remote.h
+tap_test "wxpool-remote.h is C++11" compiles "$CXX" -std=c++11 -x c++ -- wxpool-remote.h
 tap_test "wxpool-uring.h is C11" compiles "$CC" -std=gnu11 -x c -- wxpool-uring.h
 tap_test "wxpool-uring.h is C++11" compiles "$CXX" -std=gnu++11 -x c++ -- wxpool-uring.h
 tap_test "wxpool-uring.h is C++20" compiles "$CXX" -std=c++20 -x c++ -- wxpool-uring.h

@@ -8,7 +8,7 @@
 #include "test.h"
 
 #define NR(a)		(sizeof(a) / sizeof((a)[0]))
-#define HARDENED	(WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI)
+#define HARDENED	(WXP_MSEAL | WXP_PKEY | WXP_EXEC_ONLY | WXP_BTI | WXP_COMPILE_ONLY)
 #define LEAST		(6 * MIB)
 
 /*
@@ -118,7 +118,7 @@ TEST(misuse_of_options)
 	CHECK_EQ(try_size(sizeof(struct wxp_options)), 0);
 	CHECK_EQ(try_backend((enum wxp_backend)4), -EINVAL);
 	CHECK_EQ(try_backend((enum wxp_backend)-1), -EINVAL);
-	CHECK_EQ(try_flags(128), -EINVAL);
+	CHECK_EQ(try_flags(256), -EINVAL);
 	CHECK_EQ(try_flags(1u << 31 | WXP_HUGE), -EINVAL);
 }
 
@@ -200,7 +200,8 @@ TEST(shares_of_the_window)
 
 TEST(one_address_excludes_some)
 {
-	static const unsigned int bad[] = { WXP_MSEAL, WXP_PKEY, WXP_MSEAL | WXP_PKEY };
+	static const unsigned int bad[] = { WXP_MSEAL, WXP_PKEY, WXP_MSEAL | WXP_PKEY,
+					    WXP_COMPILE_ONLY };
 	struct wxp *w;
 	size_t i;
 
@@ -226,7 +227,7 @@ static int open_hardened(enum wxp_backend backend, unsigned int flags, struct wx
 TEST(hardening_needs_the_kernel_backend)
 {
 	static const unsigned int flags[] = { WXP_MSEAL, WXP_PKEY, WXP_EXEC_ONLY, WXP_BTI,
-					      HARDENED };
+					      WXP_COMPILE_ONLY, HARDENED };
 	enum wxp_backend b;
 	struct wxp *w;
 	size_t i;
