@@ -199,7 +199,7 @@ function of_llvm(w, field,    best, i, n, p, v)
 	return ratio(get(w, "wxpool-huge", "", field), best)
 }
 
-function llvm_summary(    v, w, i, linkers)
+function llvm_summary(    v, w, i, linkers, calls)
 {
 	split("rtdyld jitlink", linkers, " ")
 	for (v = 19; v <= 22; v += 3) {
@@ -208,8 +208,9 @@ function llvm_summary(    v, w, i, linkers)
 			figure("llvm" v "_" linkers[i] "_load", of_llvm(w, "load"), "<= 0.8")
 			figure("llvm" v "_" linkers[i] "_unload", of_llvm(w, "unload"), "<= 0.4")
 		}
-		figure("llvm" v "_syscalls", get(w, "wxpool-huge", "", "load_calls") +
-		       get(w, "wxpool-huge", "", "unload_calls"), "<= 2")
+		calls = get(w, "wxpool-huge", "", "load_calls")
+		calls += get(w, "wxpool-huge", "", "unload_calls")
+		figure("llvm" v "_syscalls", calls, "<= 2")
 		figure("llvm" v "_vmas", get(w, "wxpool-huge", "", "vmas"), "<= 0")
 	}
 }
