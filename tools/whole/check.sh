@@ -135,7 +135,7 @@ for way in mdwe seccomp; do
 		continue
 	fi
 	if [ "$memory" = secure ] || [ "$memory" = portable ]; then
-		start=("$whole/hardened" $way)
+		start=("$whole/hardened" "$way")
 		for engine in "${engines[@]}"; do
 			same cxx "$engine" "$whole/cxx.o"
 			same lua "$engine" "$whole/lua.o"
