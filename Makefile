@@ -102,7 +102,7 @@ guest = "selftests on $(1)" \
 	"$(bed) run -k $(1) -c 4 -t 1200 -a '$(plain)' -- selftests/run.sh" \
 	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 1500 -- lib/tests/guest.sh $(2)" \
 	"LLVM adapter on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- lib/tests/llvm/guest.sh $(2)" \
-	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/demo/check.sh"
+	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/demo/check.sh $(2)"
 
 whole = "whole programs on $(1)" \
 	"$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/whole/check.sh secure"
@@ -129,7 +129,7 @@ check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 
 # What these kernels look for is in the module: the library's tests would be of no use.
 checked = "selftests on $(1)" "$(bed) run -k $(1) -c 2 -t 3600 -- selftests/run.sh" \
-	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 4096 -t 1800 -- tools/demo/check.sh" \
+	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 4096 -t 1800 -- tools/demo/check.sh -q" \
 	"fuzzer on $(1)" "$(call fuzz,$(1),10000)"
 
 check-debug: bed-build ## the tests on kernels that look for errors of the module
