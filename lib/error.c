@@ -51,7 +51,7 @@ static const struct {
 		      "WXP_COMPILE_ONLY, executors and rings the kernel backend ('modprobe "
 		      "wxpool'); add WXP_IF_POSSIBLE to do without" },
 	{ EXDEV, "this process was made by a raw clone(), not by fork(): a context cannot be used in "
-		 "it; or a connection is used in a forked child, or attached to by the owner itself" },
+		 "it; or a connection is used in a forked child, or the owner itself attaches" },
 	{ ESTALE, "lost at a fork: what a parent had placed or allocated, and not installed or "
 		  "protected, is not in the child: free the pool, and make it again" },
 	{ EPIPE, "the other side of a connection between owner and executor is gone, or the "

@@ -122,7 +122,7 @@ WXP_EXPORT int wxp_load_many(struct wxp *x, uint32_t pool, struct wxp_part *part
 	if (unlikely(lines > WXP_MAX_INSTALL / WXP_LINE))
 		return -E2BIG;
 	if (nr > FEW) {
-		r = malloc(nr * sizeof(*r));
+		r = calloc(nr, sizeof(*r));
 		if (!r)
 			return -ENOMEM;
 	}

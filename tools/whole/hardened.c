@@ -24,31 +24,38 @@
 #endif
 
 #define LOAD(field)	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define ARG(n)		LOAD(args[n])
-#define REFUSE		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
-#define ALLOW		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define JUMP_EQUAL(k, skip)	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, k, 0, skip)
 
-/* If the call is @nr, refuse it if all of @bits are in argument @n */
-#define DENY(nr, n, bits)						\
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 5),			\
-	ARG(n),								\
-	BPF_STMT(BPF_ALU | BPF_AND | BPF_K, bits),			\
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, bits, 0, 1),		\
-	REFUSE,								\
-	ALLOW
+/* A call, and the bits that may not all be in one of its arguments */
+struct rule {
+	unsigned int nr, arg, bits;
+};
+
+static const struct rule rules[] = {
+	{ SYS_mmap, 2, PROT_WRITE | PROT_EXEC },
+	{ SYS_mprotect, 2, PROT_EXEC },
+	{ SYS_pkey_mprotect, 2, PROT_EXEC },
+	{ SYS_shmat, 2, SHM_EXEC },
+};
+
+#define NR_RULES	(sizeof(rules) / sizeof(rules[0]))
 
 static int filter(void)
 {
-	struct sock_filter code[] = {
-		LOAD(nr),
-		DENY(SYS_mmap, 2, PROT_WRITE | PROT_EXEC),
-		DENY(SYS_mprotect, 2, PROT_EXEC),
-		DENY(SYS_pkey_mprotect, 2, PROT_EXEC),
-		DENY(SYS_shmat, 2, SHM_EXEC),
-		ALLOW,
-	};
+	struct sock_filter code[2 + 6 * NR_RULES], *p = code;
 	struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+	const struct rule *r;
 
+	*p++ = (struct sock_filter)LOAD(nr);
+	for (r = rules; r < rules + NR_RULES; r++) {
+		*p++ = (struct sock_filter)JUMP_EQUAL(r->nr, 5);
+		*p++ = (struct sock_filter)LOAD(args[r->arg]);
+		*p++ = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, r->bits);
+		*p++ = (struct sock_filter)JUMP_EQUAL(r->bits, 1);
+		*p++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+		*p++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	}
+	*p = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
 }

@@ -5,7 +5,7 @@
 
 #include <sqlite3.h>
 
-static sqlite3 *db;
+static struct sqlite3 *db;
 
 static int print(void *unused, int nr, char **values, char **names)
 {
