@@ -131,10 +131,10 @@ static void rest_list(struct window *w, struct heap *h)
 	h->rest = h->rest_end = 0;
 }
 
-/* Of a run that ends before @line; 0: there is none */
-static uint32_t run_before(const struct window *w, uint32_t line)
+/* The length of a run of the area that ends before @line; 0: there is none */
+static uint32_t run_before(const struct window *w, const struct area *a, uint32_t line)
 {
-	if (!bit_test(w->bits, BIT_FREE, line - 1))
+	if (line == a->start || !bit_test(w->bits, BIT_FREE, line - 1))
 		return 0;
 	return bit_test(w->bits, BIT_BEGIN, line - 1) ? 1 : w->lines[line - 1].length;
 }
@@ -144,10 +144,9 @@ static void runs_join(struct window *w, struct area *a, uint32_t *line, uint32_t
 {
 	enum block_kind kind = kind_of(w, *line);
 	struct heap *h = &a->heap[kind];
-	uint32_t len;
+	uint32_t len = run_before(w, a, *line);
 
-	if (*line > a->start && kind_of(w, *line - 1) == kind && run_before(w, *line)) {
-		len = run_before(w, *line);
+	if (len && kind_of(w, *line - 1) == kind) {
 		*line -= len;
 		run_unlist(w, h, *line, len);
 	}
@@ -277,15 +276,6 @@ static void blocks_refresh(struct window *w, struct area *a)
 	spares_join(w, h);
 	rest_list(w, h);
 	rest_list(w, &a->heap[PAGED]);
-	while (a->low > a->start / BLOCK_LINES) {
-		line = a->low * BLOCK_LINES;
-		len = run_before(w, line);
-		nr = len / BLOCK_LINES;
-		if (!nr)
-			break;
-		a->low -= nr;
-		blocks_free(w, a, line - len, a->low * BLOCK_LINES, nr);
-	}
 	while (a->high < a->end / BLOCK_LINES) {
 		line = a->high * BLOCK_LINES;
 		if (!bit_test(w->bits, BIT_BEGIN, line) || !bit_test(w->bits, BIT_FREE, line))
@@ -296,9 +286,16 @@ static void blocks_refresh(struct window *w, struct area *a)
 		a->high += nr;
 		blocks_free(w, a, line, line, nr);
 	}
-	line = a->low * BLOCK_LINES;
-	len = line > a->start && kind_of(w, line - 1) == PACKED ? run_before(w, line) : 0;
-	if (len) {
+	for (;;) {
+		line = a->low * BLOCK_LINES;
+		len = run_before(w, a, line);
+		nr = len / BLOCK_LINES;
+		if (!nr)
+			break;
+		a->low -= nr;
+		blocks_free(w, a, line - len, a->low * BLOCK_LINES, nr);
+	}
+	if (len && kind_of(w, line - 1) == PACKED) {
 		run_unlist(w, h, line - len, len);
 		rest_set(w, h, line - len, line);
 	}
