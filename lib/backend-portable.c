@@ -165,14 +165,13 @@ static int map_sealed(struct window *w, const struct wxpool_protect_range *r, ui
 		return 0;
 	for (i = 0; i < nr && !err; i++)
 		err = map_open(w, &r[i], false);
-	while (err && --i) {
-		cancel = cancel_disable();
+	cancel = cancel_disable();
+	while (err && --i)
 		if (!map_open(w, &r[i - 1], true) &&
 		    pread(w->fd, w->base + r[i - 1].offset, r[i - 1].length,
 			  (off_t)r[i - 1].offset) < 0)
-			i = 1;
-		cancel_restore(cancel);
-	}
+			break;
+	cancel_restore(cancel);
 	return err;
 }
 
