@@ -108,17 +108,19 @@ static int kernel_open(struct window *w)
 	return err ? err : check_policy(w);
 }
 
-static int code_prot(const struct window *w)
+/* @flags: of the context. Also for the views of an executor */
+int kernel_code_prot(unsigned int flags)
 {
-	int prot = w->flags & WXP_EXEC_ONLY ? PROT_EXEC : PROT_READ | PROT_EXEC;
+	int prot = flags & WXP_EXEC_ONLY ? PROT_EXEC : PROT_READ | PROT_EXEC;
 
-	return w->flags & WXP_BTI ? prot | arch_prot_bti() : prot;
+	return flags & WXP_BTI ? prot | arch_prot_bti() : prot;
 }
 
 static int map_final(struct window *w, size_t offset, size_t size)
 {
-	return window_map(w, offset, size, is_code(w, offset) ? code_prot(w) : PROT_READ,
-			  MAP_SHARED, w->fd);
+	int prot = is_code(w, offset) ? kernel_code_prot(w->flags) : PROT_READ;
+
+	return window_map(w, offset, size, prot, MAP_SHARED, w->fd);
 }
 
 /* What is compiled for others only is not even to be read here. */

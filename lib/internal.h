@@ -458,7 +458,8 @@ void install_end(struct wxp *x, struct window *w, struct pool *p, const struct w
 /* uring.c */
 void ops_forget(struct wxp *x);
 
-/* backend-kernel.c: what a ring needs */
+/* backend-kernel.c: what a ring needs, and an executor */
+int kernel_code_prot(unsigned int flags);
 bool kernel_is_lost(struct window *w);
 void kernel_install_arg(const struct window *w, struct wxpool_install *arg, uint32_t pool,
 			const struct wxpool_install_range *ranges, uint32_t nr);

@@ -88,14 +88,12 @@ static int map_view(struct wxp_executor *e, uint64_t start, uint64_t end, int pr
 
 static int map_window(struct wxp_executor *e, const struct remote_hello *h, int fd)
 {
-	int code = h->flags & WXP_EXEC_ONLY ? PROT_EXEC : PROT_READ | PROT_EXEC, err;
+	int err;
 
-	if (h->flags & WXP_BTI)
-		code |= arch_prot_bti();
 	e->base = window_reserve(e->window);
 	if (!e->base)
 		return -ENOMEM;
-	err = map_view(e, 0, e->code, code, fd);
+	err = map_view(e, 0, e->code, kernel_code_prot(h->flags), fd);
 	if (!err)
 		err = map_view(e, e->code, e->constants, PROT_READ, fd);
 	if (err)
@@ -288,13 +286,10 @@ WXP_EXPORT void wxp_executor_get_window(const struct wxp_executor *e, void **bas
 	*size = e->window;
 }
 
-/* In a child, what the parent has is left alone. */
 WXP_EXPORT void wxp_executor_detach(struct wxp_executor *e)
 {
 	if (!e)
 		return;
-	if (getpid() == e->pid)
-		shutdown(e->socket, SHUT_RDWR);
-	close(e->socket);
+	message_close_socket(e->socket, e->pid);
 	executor_delete(e);
 }

@@ -73,6 +73,14 @@ int message_check_socket(int socket)
 	return type == SOCK_SEQPACKET && domain == AF_UNIX ? 0 : -EINVAL;
 }
 
+/* @pid: the process that began. In a child of it, what that has is left alone. */
+void message_close_socket(int socket, pid_t pid)
+{
+	if (getpid() == pid)
+		shutdown(socket, SHUT_RDWR);
+	close(socket);
+}
+
 /* @fd: to go with it, or -1. If it fails, nothing was sent. */
 int message_send(int socket, const struct iovec *iov, size_t nr, int fd, int ms)
 {

@@ -336,13 +336,10 @@ WXP_EXPORT int wxp_remote_call(struct wxp_remote *r, const void *fn, uint64_t ar
 	return err;
 }
 
-/* In a child, what the parent has is left alone. */
 WXP_EXPORT void wxp_remote_close(struct wxp_remote *r)
 {
 	if (!r)
 		return;
-	if (getpid() == r->pid)
-		shutdown(r->socket, SHUT_RDWR);
-	close(r->socket);
+	message_close_socket(r->socket, r->pid);
 	remote_delete(r);
 }

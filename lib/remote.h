@@ -83,6 +83,7 @@ struct remote_answer {
 
 /* remote-message.c */
 int message_check_socket(int socket);
+void message_close_socket(int socket, pid_t pid);
 int message_send(int socket, const struct iovec *iov, size_t nr, int fd, int ms);
 ssize_t message_receive(int socket, void *buf, size_t size, int *fd, int ms);
 
