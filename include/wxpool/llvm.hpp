@@ -4,7 +4,7 @@
  * RTDyldObjectLinkingLayer) and for JITLink (ORC's ObjectLinkingLayer).
  *
  * Header only, C++17, for LLVM 19 to 22: it takes on the settings (RTTI, assertions) of
- * the program that includes it. How to plug them in: examples/llvm-*.cpp.
+ * the program that includes it. How to plug them in: examples/llvm.
  *
  * Each object that is linked has a pool of its own. It is linked in ordinary memory
  * (staging), gets its addresses before by one wxp_place(), and is installed by one
@@ -130,26 +130,14 @@ struct Object {
 
 /*
  * Segment - adjacent sections of one protection
- * gaps: who links it leaves some of it as it is
  * target: where they will be; local: where they are linked, the same for variables
  */
 struct Segment {
 	size_t size, align;
 	wxp_prot prot;
-	bool gaps = false;
 	size_t used = 0;
 	char *target = nullptr, *local = nullptr;
 };
-
-/* What a linker leaves of code is to trap. (On arm64, zeros do.) */
-inline void fillGap(wxp_prot prot, char *p, size_t size)
-{
-#if defined(__x86_64__)
-	memset(p, prot == WXP_RX ? 0xcc : 0, size);
-#else
-	memset(p, 0, size);
-#endif
-}
 
 /* Placement - an object on its way, in a pool that is freed unless it is released */
 class Placement {
@@ -221,6 +209,15 @@ public:
 		return err;
 	}
 
+	/* Ordinary memory that goes when this is installed */
+	char *newStaging(size_t size, size_t align)
+	{
+		void *p = aligned_alloc(align, llvm::alignTo(size, align));
+
+		staging.emplace_back(static_cast<char *>(p), &free);
+		return staging.back().get();
+	}
+
 	/* Who has it now frees it. */
 	uint32_t release() { return std::exchange(pool, 0); }
 
@@ -246,12 +243,14 @@ private:
 			llvm::alignTo(reinterpret_cast<uintptr_t>(p), align));
 	}
 
-	char *newStaging(size_t size, size_t align)
+	/* What a linker leaves of code is to trap. (On arm64, zeros do.) */
+	static void fill(const Segment &s)
 	{
-		void *p = aligned_alloc(align, llvm::alignTo(size, align));
-
-		staging.emplace_back(static_cast<char *>(p), &free);
-		return staging.back().get();
+#if defined(__x86_64__)
+		memset(s.local, s.prot == WXP_RX ? 0xcc : 0, s.size);
+#else
+		memset(s.local, 0, s.size);
+#endif
 	}
 
 	/* Memory to link the segments from @first on in, aligned as they will be */
@@ -279,8 +278,7 @@ private:
 			size = llvm::alignTo(size, s.align);
 			s.local = mem + size;
 			size += s.size;
-			if (s.gaps)
-				fillGap(s.prot, s.local, s.size);
+			fill(s);
 		}
 		return 0;
 	}
@@ -327,8 +325,7 @@ public:
 
 	~RTDyldMemory() override
 	{
-		for (auto &f : EHFrames)
-			deregisterEHFramesInProcess(f.Addr, f.Size);
+		RTDyldMemory::deregisterEHFrames();
 		if (!pools.empty())
 			wxp_free_many(ctx->get(), pools.data(), pools.size());
 	}
@@ -451,7 +448,7 @@ private:
 		if (!carve(p, prot, size, align, target, local) &&
 		    (!check("no place", p.place(Segment{size, align, prot})) ||
 		     !carve(p, prot, size, align, target, local)))
-			return nowhere(size, align);
+			return nowhere(p, size, align);
 		if (local != target)
 			moved.push_back({id, reinterpret_cast<uintptr_t>(target)});
 		notifySection({p.pool, name, id, target, size, prot});
@@ -466,8 +463,6 @@ private:
 
 			if (s.prot != prot || s.align < align || at + size > s.size)
 				continue;
-			if (s.prot != WXP_RW)
-				fillGap(s.prot, s.local + s.used, at - s.used);
 			target = s.target + at;
 			local = s.local + at;
 			s.used = at + size;
@@ -480,11 +475,10 @@ private:
 	 * To return nothing is fatal: RuntimeDyld ends the process. In ordinary memory the
 	 * object gets as far as finalizeMemory(), which fails; nothing of it runs.
 	 */
-	uint8_t *nowhere(size_t size, size_t align)
+	static uint8_t *nowhere(Placement &p, size_t size, size_t align)
 	{
-		align = std::max<size_t>(align, alignof(std::max_align_t));
-		wasted.emplace_back(aligned_alloc(align, llvm::alignTo(size, align)), &free);
-		return static_cast<uint8_t *>(wasted.back().get());
+		align = std::max<size_t>(align, WXP_LINE);
+		return reinterpret_cast<uint8_t *>(p.newStaging(size, align));
 	}
 
 	std::shared_ptr<Context> ctx;
@@ -494,7 +488,6 @@ private:
 	std::vector<std::pair<unsigned, uint64_t>> moved;	/* sections not linked in place */
 	std::vector<uint32_t> pools;		/* installed */
 	EHFrameInfos unregistered;
-	std::vector<std::unique_ptr<void, void (*)(void *)>> wasted;
 	std::string failure;
 };
 
@@ -601,8 +594,7 @@ private:
 						"wxpool: a section is writable and executable");
 				segments[isTransient(group)].push_back(
 					{seg.ContentSize + seg.ZeroFillSize,
-					 seg.Alignment.value(), protFor(group.getMemProt()),
-					 contentOf(group) != seg.ContentSize});
+					 seg.Alignment.value(), protFor(group.getMemProt())});
 			}
 			err = standard.place(segments[0]);
 			if (!err)
@@ -649,19 +641,6 @@ private:
 		}
 
 	private:
-		/* Bytes of blocks: less than the segment has, if there are gaps between them */
-		size_t contentOf(const llvm::orc::AllocGroup &group) const
-		{
-			size_t bytes = 0;
-
-			for (const auto &section : graph.sections())
-				if (section.getMemProt() == group.getMemProt() &&
-				    section.getMemLifetime() == group.getMemLifetime())
-					for (const auto *block : section.blocks())
-						bytes += block->isZeroFill() ? 0 : block->getSize();
-			return bytes;
-		}
-
 		template <class T> static bool isTransient(const T &t)
 		{
 			return t.getMemLifetime() == Lifetime::Finalize;
