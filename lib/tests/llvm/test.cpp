@@ -602,8 +602,15 @@ static Result undo(const char *data, size_t size)
 	}).release();
 }
 
+/* One that adds passes, and has nothing of its own to give back */
+class Passes : public Plugin {
+	Error notifyFailed(MaterializationResponsibility &) override { return Error::success(); }
+	Error notifyRemovingResources(JITDylib &, ResourceKey) override { return Error::success(); }
+	void notifyTransferringResources(JITDylib &, ResourceKey, ResourceKey) override {}
+};
+
 /* Sections of each lifetime, and actions that look at those that are there */
-class Actions : public Plugin {
+class Actions : public Passes {
 	void modifyPassConfig(MaterializationResponsibility &, jitlink::LinkGraph &,
 			      jitlink::PassConfiguration &config) override
 	{
@@ -648,10 +655,6 @@ class Actions : public Plugin {
 	{
 		return (*g.findSectionByName(name)->blocks().begin())->getAddress();
 	}
-
-	Error notifyFailed(MaterializationResponsibility &) override { return Error::success(); }
-	Error notifyRemovingResources(JITDylib &, ResourceKey) override { return Error::success(); }
-	void notifyTransferringResources(JITDylib &, ResourceKey, ResourceKey) override {}
 };
 
 TEST(actions_are_run, JITLINK_WAYS)
@@ -687,7 +690,7 @@ TEST(actions_that_fail_leave_nothing, JITLINK_WAYS)
 }
 
 /* A section that is to be writable and executable is not had. */
-class Mixed : public Plugin {
+class Mixed : public Passes {
 	void modifyPassConfig(MaterializationResponsibility &, jitlink::LinkGraph &,
 			      jitlink::PassConfiguration &config) override
 	{
@@ -699,10 +702,6 @@ class Mixed : public Plugin {
 			return Error::success();
 		});
 	}
-
-	Error notifyFailed(MaterializationResponsibility &) override { return Error::success(); }
-	Error notifyRemovingResources(JITDylib &, ResourceKey) override { return Error::success(); }
-	void notifyTransferringResources(JITDylib &, ResourceKey, ResourceKey) override {}
 };
 
 TEST(writable_code_is_refused, JITLINK_WAYS)
