@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <llvm/ExecutionEngine/JITEventListener.h>
 #include <llvm/ExecutionEngine/MCJIT.h>
 #include <llvm/IR/LLVMContext.h>
 #include <llvm/IR/Module.h>
@@ -8,6 +7,15 @@
 #include "wxlli.hpp"
 
 using namespace llvm;
+
+JITEventListener *createPerfListener()
+{
+	JITEventListener *listener = JITEventListener::createPerfJITEventListener();
+
+	if (!listener)
+		die("--perf: this LLVM was built without it");
+	return listener;
+}
 
 class MCJITEngine : public Engine, JITEventListener {
 public:
@@ -24,11 +32,8 @@ public:
 		engine->RegisterJITEventListener(this);
 		if (options.gdb)
 			engine->RegisterJITEventListener(createGDBRegistrationListener());
-		if (options.perf) {
-			perf = JITEventListener::createPerfJITEventListener();
-			if (!perf)
-				die("--perf: this LLVM was built without it");
-		}
+		if (options.perf)
+			perf = createPerfListener();
 	}
 
 	void link(Objects objects) override

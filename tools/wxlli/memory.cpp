@@ -90,7 +90,8 @@ std::unique_ptr<RTDyldMemoryManager> Memory::rtdyld()
 		return std::make_unique<RTDyld<SectionMemoryManager>>();
 	auto manager = std::make_unique<RTDyld<wxpool::RTDyldMemory>>(context);
 
-	last = manager.get();
+	if (!options.orc)
+		mcjit = manager.get();
 	return manager;
 }
 
@@ -103,7 +104,7 @@ std::unique_ptr<jitlink::JITLinkMemoryManager> Memory::jitlink()
 
 std::string Memory::error() const
 {
-	return last ? last->getError() : "";
+	return mcjit ? mcjit->getError() : "";
 }
 
 void Memory::add(StringRef object, StringRef section, const void *address, size_t size)

@@ -19,7 +19,6 @@
 #include <llvm/IR/Verifier.h>
 #include <llvm/IRReader/IRReader.h>
 #include <llvm/Linker/Linker.h>
-#include <llvm/Object/Archive.h>
 #include <llvm/Object/ELFObjectFile.h>
 #include <llvm/Support/DynamicLibrary.h>
 #include <llvm/Support/SmallVectorMemoryBuffer.h>
@@ -265,26 +264,34 @@ static void addObject(Objects &objects, Object object)
 	objects.list.push_back(std::move(object));
 }
 
-/* The last definition, or the first, would silently win. */
+/* Who defines what: the last definition, or the first, would silently win. */
+class Definitions {
+public:
+	void add(StringRef name, StringRef where)
+	{
+		auto [at, fresh] = seen.try_emplace(name, where);
+
+		if (!fresh)
+			die("'" + name + "' is defined in " + at->second + " and in " + where);
+	}
+
+private:
+	std::map<StringRef, StringRef> seen;
+};
+
 static void checkDuplicates(const Objects &objects)
 {
-	std::map<StringRef, StringRef> seen;
+	Definitions definitions;
 
-	for (const Object &object : objects.list) {
-		for (const std::string &name : object.strong) {
-			auto [at, fresh] = seen.try_emplace(name, object.name);
-
-			if (!fresh)
-				die("'" + name + "' is defined in " + at->second + " and in " +
-				    object.name);
-		}
-	}
+	for (const Object &object : objects.list)
+		for (const std::string &name : object.strong)
+			definitions.add(name, object.name);
 }
 
-std::vector<std::string> Objects::missing() const
+static std::set<std::string> findMissing(const std::vector<Object> &list)
 {
 	std::set<StringRef> there;
-	std::vector<std::string> names;
+	std::set<std::string> names;
 
 	for (const Object &object : list) {
 		auto file = openObject(object);
@@ -297,7 +304,7 @@ std::vector<std::string> Objects::missing() const
 		for (const std::string &name : object.weak)
 			if (there.insert(name).second &&
 			    !sys::DynamicLibrary::SearchForAddressOfSymbol(name))
-				names.push_back(name);
+				names.insert(name);
 	return names;
 }
 
@@ -325,15 +332,13 @@ static void makeAbsolute(Object &object, const std::set<std::string> &names)
 
 static void resolveWeak(Objects &objects)
 {
-	std::vector<std::string> list = objects.missing();
-	std::set<std::string> names(list.begin(), list.end());
-
 	for (Object &object : objects.list)
 		for (const std::string &name : object.weak)
-			if (names.count(name)) {
-				makeAbsolute(object, names);
+			if (objects.missing.count(name)) {
+				makeAbsolute(object, objects.missing);
 				break;
 			}
+	objects.missing.clear();
 }
 
 /* What is in a file? */
@@ -385,20 +390,12 @@ static void linkModules(std::vector<std::unique_ptr<Module>> &modules)
 
 static void checkModules(const std::vector<std::unique_ptr<Module>> &modules)
 {
-	std::map<StringRef, StringRef> seen;
+	Definitions definitions;
 
-	for (const auto &module : modules) {
-		for (const GlobalValue &value : module->global_values()) {
-			if (value.isDeclaration() || !value.hasExternalLinkage())
-				continue;
-			auto [at, fresh] = seen.try_emplace(value.getName(),
-							    module->getModuleIdentifier());
-
-			if (!fresh)
-				die("'" + value.getName() + "' is defined in " + at->second +
-				    " and in " + module->getModuleIdentifier());
-		}
-	}
+	for (const auto &module : modules)
+		for (const GlobalValue &value : module->global_values())
+			if (!value.isDeclaration() && value.hasExternalLinkage())
+				definitions.add(value.getName(), module->getModuleIdentifier());
 }
 
 static bool isMain(const FunctionType &type)
@@ -484,16 +481,16 @@ Objects readObjects()
 		checkModules(inputs.modules);
 		linkModules(inputs.modules);
 	}
-	for (i = 0; i <= inputs.modules.size(); i++) {
+	for (i = 0; i < inputs.modules.size(); i++) {
 		for (; k < inputs.objects.size() && inputs.objects[k].first <= i; k++)
 			addObject(objects, std::move(inputs.objects[k].second));
-		if (i < inputs.modules.size())
-			addObject(objects, compile(std::move(inputs.modules[i])));
+		addObject(objects, compile(std::move(inputs.modules[i])));
 	}
 	for (; k < inputs.objects.size(); k++)
 		addObject(objects, std::move(inputs.objects[k].second));
 	addNear(objects);
 	checkDuplicates(objects);
+	objects.missing = findMissing(objects.list);
 	if (!options.jitlink)
 		resolveWeak(objects);
 	objects.archives = std::move(inputs.archives);

@@ -3,7 +3,6 @@
  * ORC's LLJIT, with either linker. The program is linked whole, as natively: each object, and
  * not only what is asked for.
  */
-#include <llvm/ExecutionEngine/JITEventListener.h>
 #include <llvm/ExecutionEngine/Orc/Debugging/DebuggerSupport.h>
 #include <llvm/ExecutionEngine/Orc/ExecutionUtils.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
@@ -82,10 +81,7 @@ class ORCEngine : public Engine {
 public:
 	explicit ORCEngine(Memory &m) : memory(m)
 	{
-		auto target = must(JITTargetMachineBuilder::detectHost());
-
 		jit = must(LLJITBuilder()
-			.setJITTargetMachineBuilder(target)
 			.setPlatformSetUp(setUpInactivePlatform)
 			.setObjectLinkingLayerCreator([this](ExecutionSession &session, auto &&...) {
 				return createLayer(session);
@@ -106,7 +102,7 @@ public:
 				ExecutorAddr::fromPtr(builtins[i].address),
 				JITSymbolFlags::Exported | JITSymbolFlags::Weak,
 			};
-		for (const std::string &name : objects.missing())
+		for (const std::string &name : objects.missing)
 			symbols[session().intern(name)] = {
 				ExecutorAddr(), JITSymbolFlags::Exported | JITSymbolFlags::Weak,
 			};
@@ -184,13 +180,8 @@ private:
 		if (options.gdb)
 			layer->registerJITEventListener(
 				*JITEventListener::createGDBRegistrationListener());
-		if (options.perf) {
-			auto *listener = JITEventListener::createPerfJITEventListener();
-
-			if (!listener)
-				die("--perf: this LLVM was built without it");
-			layer->registerJITEventListener(*listener);
-		}
+		if (options.perf)
+			layer->registerJITEventListener(*createPerfListener());
 		return layer;
 	}
 

@@ -14,9 +14,11 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
+#include <llvm/ExecutionEngine/JITEventListener.h>
 #include <llvm/ExecutionEngine/Orc/ObjectLinkingLayer.h>
 #include <llvm/Object/ObjectFile.h>
 #include <llvm/Support/MemoryBuffer.h>
@@ -78,15 +80,14 @@ struct Object {
 
 /*
  * Objects - all that is given to the engine at once
+ * missing: names that some object can do without, and that no object and no library has
  * constants, variables: bytes of these, to choose a window
  */
 struct Objects {
 	std::vector<Object> list;
 	std::vector<std::string> archives;
+	std::set<std::string> missing;
 	size_t constants = 0, variables = 0;
-
-	/* Names that some object can do without, and that no object and no library has */
-	std::vector<std::string> missing() const;
 };
 
 /* readObjects() - read all that the options name, and compile it */
@@ -164,7 +165,7 @@ public:
 private:
 	std::shared_ptr<wxpool::Context> context;
 	std::vector<std::string> names;		/* of the objects, in their order */
-	wxpool::RTDyldMemory *last = nullptr;	/* MCJIT has one */
+	wxpool::RTDyldMemory *mcjit = nullptr;	/* its only one */
 	mutable std::mutex lock;
 	unsigned int sections = 0;
 	size_t bytes = 0;
@@ -179,6 +180,9 @@ public:
 	virtual void link(Objects objects) = 0;
 	virtual void *find(const std::string &name) = 0;
 };
+
+/* LLVM's for perf, which has to be told of code that is installed */
+llvm::JITEventListener *createPerfListener();
 
 Engine *createMCJIT(Memory &memory);
 Engine *createORC(Memory &memory);
