@@ -5,16 +5,17 @@
 # engine and linker. Prints TAP. check.sh MEMORY [WXLLI]. In a guest (as root) MEMORY is
 # secure; with another, IR is run too, which takes long to compile in an emulated machine.
 
-set -u
+set -eu
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 out=${O:-$here/../../build}
 memory=${1:?secure, portable, fast or llvm}
 wxlli=${2:-$out/wxlli/wxlli}
 whole=$out/whole
 engines=(--linker=jitlink --linker=rtdyld --engine=mcjit)
+# shellcheck source=lib/tests/tap.sh
+. "$here/../../lib/tests/tap.sh"
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-nr=0 failed=0 skipped=0
+trap 'rm -rf "$tmp" "$tap_tmp"' EXIT
 
 # The arguments of a program
 declare -A arguments=([lua]=$here/lua.lua)
@@ -22,70 +23,56 @@ declare -A arguments=([lua]=$here/lua.lua)
 # How wxlli is started
 start=()
 
-# same NAME OPTION...: wxlli with these does as the native program
-same()
+# does_same NAME OPTION...: wxlli with these does as the native program
+does_same()
 {
-	local name=$1 status=0 want=0 what
+	local name=$1 status=0 want=0
 
 	# shellcheck disable=SC2086
 	"$whole/native/$name" ${arguments[$name]-} > "$tmp/want" 2>&1 || want=$?
 	# shellcheck disable=SC2086
 	"${start[@]}" "$wxlli" --memory="$memory" "${@:2}" ${arguments[$name]-} \
 		> "$tmp/got" 2>&1 || status=$?
-	nr=$((nr + 1))
-	what="${start[1]-} $name $2 ${!#}"
-	what="${what//"$whole/"/}"
-	if [ $status -eq $want ] && cmp -s "$tmp/want" "$tmp/got"; then
-		echo "ok $nr ${what# }"
-		return
-	fi
-	echo "not ok $nr ${what# }"
-	echo "# status $status, natively $want"
-	diff "$tmp/want" "$tmp/got" | head -n 10 | sed 's/^/# /'
-	failed=$((failed + 1))
+	echo "status $status, natively $want"
+	diff "$tmp/want" "$tmp/got" | head -n 10
+	[ $status -eq $want ] && cmp -s "$tmp/want" "$tmp/got"
 }
 
-echo "TAP version 13"
-[ "$memory" != secure ] || modprobe wxpool
-for name in sqlite lua zstd cxx; do
-	for engine in "${engines[@]}"; do
-		same $name "$engine" "$whole/$name.o"
-	done
-done
-for engine in "${engines[@]}"; do
+same()
+{
+	local what="${start[1]-} $1 $2 ${!#}"
+
+	what=${what//"$whole/"/}
+	tap_test "${what# }" does_same "$@"
+}
+
+# modules NAME OPTION...: the same of its IR, module by module, through each engine
+modules()
+{
+	local engine list
+
 	# The first is the program, the others are linked to it.
-	mapfile -t list < <(printf '%s\n' "$whole"/cxx/*.bc | sed '2,$s/^/--extra-module=/' | tac)
-	same cxx "$engine" "${list[@]}"
-done
+	mapfile -t list < <(printf '%s\n' "$whole/$1"/*.bc | sed '2,$s/^/--extra-module=/' | tac)
+	for engine in "${engines[@]}"; do
+		same "$1" "$engine" "${@:2}" "${list[@]}"
+	done
+}
 
 # refused WAY ENGINE: LLVM's own memory is not had there, in one line or by a signal.
 refused()
 {
 	local status=0
 
-	"$whole/hardened" "$1" "$wxlli" --memory=llvm "$2" "$whole/cxx.o" > "$tmp/got" 2>&1 ||
-		status=$?
-	nr=$((nr + 1))
-	if [ $status -ne 7 ] && [ $status -ne 0 ]; then
-		echo "ok $nr $1: LLVM's own memory fails, $2"
-	else
-		echo "not ok $nr $1: LLVM's own memory fails, $2"
-		failed=$((failed + 1))
-	fi
+	"$whole/hardened" "$1" "$wxlli" --memory=llvm "$2" "$whole/cxx.o" || status=$?
+	[ $status -ne 7 ] && [ $status -ne 0 ]
 }
 
-# sees NAME COMMAND...: what it prints matches the words in $want
-sees()
+# prints COMMAND...: what it prints matches the words in $want
+prints()
 {
-	nr=$((nr + 1))
-	if (cd "$tmp" && HOME=$tmp JITDUMPDIR=$tmp "${@:2}" 2>&1) > "$tmp/got" &&
-	   grep -Eq "$want" "$tmp/got"; then
-		echo "ok $nr $1"
-	else
-		echo "not ok $nr $1"
-		tail -n 10 "$tmp/got" | sed 's/^/# /'
-		failed=$((failed + 1))
-	fi
+	cd "$tmp"
+	HOME=$tmp JITDUMPDIR=$tmp "$@" > got 2>&1 || { tail -n 10 got; return 1; }
+	grep -Eq "$want" got || { tail -n 10 got; return 1; }
 }
 
 debugger()
@@ -114,24 +101,30 @@ profiler()
 	perf inject --jit -i data -o jit.data && perf report -i jit.data --stdio
 }
 
+[ "$memory" != secure ] || modprobe wxpool
+for name in sqlite lua zstd cxx; do
+	for engine in "${engines[@]}"; do
+		same $name "$engine" "$whole/$name.o"
+	done
+done
+modules cxx
+
 # On a machine that may count: a container often may not
 if [ "$memory" = secure ]; then
 	for engine in "${engines[@]}"; do
 		want='in gives_up \(why=.*hot\.c:[0-9]+'
-		sees "gdb shows names and lines, $engine" debugger "$engine"
+		tap_test "gdb shows names and lines, $engine" prints debugger "$engine"
 	done
 	want='Hardware assisted breakpoint.*hot\.c'
-	sees "gdb has the processor's breakpoints" breakpoint
+	tap_test "gdb has the processor's breakpoints" prints breakpoint
 	want='jitted-.*hot_loop'
-	sees "perf shows names, as Documentation/debugging.md says" page
-	sees "perf shows names, --engine=mcjit" profiler --engine=mcjit
+	tap_test "perf shows names, as Documentation/debugging.md says" prints page
+	tap_test "perf shows names, --engine=mcjit" prints profiler --engine=mcjit
 fi
 
 for way in mdwe seccomp; do
 	if ! "$whole/hardened" $way true 2> /dev/null; then
-		nr=$((nr + 1))
-		skipped=$((skipped + 1))
-		echo "ok $nr $way # SKIP not on this kernel"
+		tap_ok "$way" "not on this kernel"
 		continue
 	fi
 	if [ "$memory" = secure ] || [ "$memory" = portable ]; then
@@ -139,19 +132,14 @@ for way in mdwe seccomp; do
 		for engine in "${engines[@]}"; do
 			same cxx "$engine" "$whole/cxx.o"
 			same lua "$engine" "$whole/lua.o"
-			refused $way "$engine"
+			tap_test "$way: LLVM's own memory fails, $engine" refused $way "$engine"
 		done
 		start=()
 	fi
 done
 if [ "$memory" != secure ]; then
-	mapfile -t list < <(printf '%s\n' "$whole"/lua/*.bc | sed '2,$s/^/--extra-module=/' | tac)
-	for engine in "${engines[@]}"; do
-		same lua "$engine" -O1 "${list[@]}"
-	done
+	modules lua -O1
 	same sqlite -O0 "$whole/sqlite.bc"
 	same zstd -O1 "$whole/zstd.bc"
 fi
-echo "1..$nr"
-echo "# $((nr - failed - skipped)) passed, $failed failed, $skipped skipped"
-[ $failed -eq 0 ]
+tap_end
