@@ -9,6 +9,7 @@
  *
  * All else of LLVM is the same, and counts. Built once for each LLVM.
  */
+#include <cstdarg>
 #include <sys/utsname.h>
 
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
@@ -32,7 +33,13 @@ static std::string linker, peer;
 
 extern "C" void die(const char *fmt, ...)
 {
-	fprintf(stderr, "wxbench: %s\n", fmt);
+	va_list ap;
+
+	fputs("wxbench: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
 	exit(1);
 }
 
