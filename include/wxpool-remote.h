@@ -205,6 +205,21 @@ int wxp_executor_attach(int socket, struct wxp_executor **executor) WXP_MUST_CHE
  */
 int wxp_executor_serve(struct wxp_executor *executor);
 
+/**
+ * wxp_executor_write() - store to variables, for an owner with a protocol of its own
+ * @executor: the connection
+ * @pieces: what goes where, in this process; no source means zeros
+ * @nr: their number
+ *
+ * For executors that are told what to do by other means than wxp_executor_serve(), as
+ * LLVM's are. All threads of this process see what was installed before, as after
+ * wxp_remote_do(). Whole pages of zeros take no memory. May be called by several threads.
+ *
+ * Return: 0, or -EINVAL (not within variables; then nothing was done).
+ */
+int wxp_executor_write(const struct wxp_executor *executor, const struct wxp_piece *pieces,
+		       size_t nr) WXP_MUST_CHECK;
+
 /** wxp_executor_get_window() - where the executor has code, constants and variables */
 void wxp_executor_get_window(const struct wxp_executor *executor, void **base, size_t *size);
 

@@ -17,6 +17,7 @@
 
 #include "remote.h"
 
+#define MANY_ZEROS	(128u << 10)	/* bytes: fewer are stored faster */
 #define MISC_MAJOR	10		/* of Linux's small devices, as /dev/wxpool is one */
 
 union message {
@@ -223,6 +224,20 @@ static uint64_t call(const char *addr, uint64_t arg)
 	return function(arg);
 }
 
+/* Many pages of zeros are given back: what replaces them is zero, and nothing until used. */
+static void store_zeros(char *p, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), before = -(uintptr_t)p & (page - 1), whole;
+
+	whole = size < MANY_ZEROS ? 0 : (size - before) & ~(page - 1);
+	if (!whole || madvise(p + before, whole, MADV_DONTNEED)) {
+		memset(p, 0, size);
+		return;
+	}
+	memset(p, 0, before);
+	memset(p + before + whole, 0, size - before - whole);
+}
+
 /* Returns the number of calls. */
 static uint32_t do_message(struct wxp_executor *e)
 {
@@ -235,7 +250,7 @@ static uint32_t do_message(struct wxp_executor *e)
 			memcpy(e->base + op->offset, data, op->size);
 			data += op->size;
 		} else if (op->what == WXP_REMOTE_ZERO) {
-			memset(e->base + op->offset, 0, op->size);
+			store_zeros(e->base + op->offset, op->size);
 		} else {
 			e->results[nr++] = call(e->base + op->offset, op->value);
 		}
@@ -278,6 +293,35 @@ WXP_EXPORT int wxp_executor_serve(struct wxp_executor *e)
 	} while (!err);
 	shutdown(e->socket, SHUT_RDWR);
 	return err;
+}
+
+static bool is_piece(const struct wxp_executor *e, const struct wxp_piece *p)
+{
+	return remote_op_fits(WXP_REMOTE_WRITE, (uintptr_t)p->addr - (uintptr_t)e->base, p->size,
+			      e->code, e->constants, e->window);
+}
+
+WXP_EXPORT int wxp_executor_write(const struct wxp_executor *e, const struct wxp_piece *pieces,
+				  size_t nr)
+{
+	size_t i;
+	int err;
+
+	if (!e || (nr && !pieces))
+		return -EINVAL;
+	for (i = 0; i < nr; i++)
+		if (!is_piece(e, &pieces[i]))
+			return -EINVAL;
+	err = sync_cores();
+	if (err)
+		return err;
+	for (i = 0; i < nr; i++) {
+		if (pieces[i].src)
+			memcpy(pieces[i].addr, pieces[i].src, pieces[i].size);
+		else
+			store_zeros(pieces[i].addr, pieces[i].size);
+	}
+	return 0;
 }
 
 WXP_EXPORT void wxp_executor_get_window(const struct wxp_executor *e, void **base, size_t *size)

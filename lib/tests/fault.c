@@ -5,22 +5,26 @@
  * calls. Linked with --wrap.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <linux/wxpool.h>
 
 #include "test.h"
+#include "wxpool-remote.h"
 
 static struct {
 	int countdown;		/* this call from now on fails, 0: none */
 	int err;		/* what it failed with */
 	bool no_views;		/* nothing can be mapped, as at the limit of mappings */
 	bool no_options;	/* as where there is no mseal() and no key */
+	bool kept;		/* what was to be unmapped may still be there */
 	bool uncleared;		/* freed code may stay in the file */
 	bool other_dev;		/* files are on another device than they were */
 	uint64_t memory, calls;
@@ -65,6 +69,14 @@ static bool view_fails(void)
 	return call_fails(ENOMEM);
 }
 
+static bool unmap_fails(void)
+{
+	bool yes = call_fails(ENOMEM);
+
+	inject.kept |= yes;
+	return yes;
+}
+
 static bool option_fails(int err)
 {
 	if (inject.no_options) {
@@ -97,7 +109,7 @@ REPLACE_PTR(realloc, (void *p, size_t size), (p, size), memory_fails(), NULL)
 REPLACE_PTR(mmap, (void *p, size_t len, int prot, int flags, int fd, off_t offset),
 	    (p, len, prot, flags, fd, offset), view_fails(), MAP_FAILED)
 REPLACE_INT(mprotect, (void *p, size_t len, int prot), (p, len, prot), view_fails())
-REPLACE_INT(munmap, (void *p, size_t len), (p, len), call_fails(ENOMEM))
+REPLACE_INT(munmap, (void *p, size_t len), (p, len), unmap_fails())
 REPLACE_INT(madvise, (void *p, size_t len, int advice), (p, len, advice), call_fails(ENOMEM))
 REPLACE_INT(munlock, (const void *p, size_t len), (p, len), call_fails(ENOMEM))
 REPLACE_INT(memfd_create, (const char *name, unsigned int flags), (name, flags),
@@ -105,6 +117,7 @@ REPLACE_INT(memfd_create, (const char *name, unsigned int flags), (name, flags),
 REPLACE_INT(ftruncate, (int fd, off_t len), (fd, len), call_fails(ENOMEM))
 REPLACE_INT(fallocate, (int fd, int mode, off_t offset, off_t len), (fd, mode, offset, len),
 	    call_fails(ENOMEM))
+REPLACE_INT(poll, (struct pollfd *fds, nfds_t nr, int ms), (fds, nr, ms), call_fails(ENOMEM))
 REPLACE_INT(getrlimit, (int what, struct rlimit *limit), (what, limit), file_fails(EINVAL))
 REPLACE_INT(pkey_alloc, (unsigned int flags, unsigned int rights), (flags, rights),
 	    option_fails(ENOSPC))
@@ -115,6 +128,10 @@ int __real_pthread_atfork(void (*a)(void), void (*b)(void), void (*c)(void));
 int __wrap_pthread_atfork(void (*a)(void), void (*b)(void), void (*c)(void));
 ssize_t __real_pwrite(int fd, const void *p, size_t size, off_t offset);
 ssize_t __wrap_pwrite(int fd, const void *p, size_t size, off_t offset);
+ssize_t __real_sendmsg(int fd, const struct msghdr *m, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags);
+ssize_t __real_recvmsg(int fd, struct msghdr *m, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *m, int flags);
 int __real_fstat(int fd, struct stat *st);
 int __wrap_fstat(int fd, struct stat *st);
 int __real_open(const char *path, int flags, ...);
@@ -134,6 +151,16 @@ int __wrap_pthread_atfork(void (*a)(void), void (*b)(void), void (*c)(void))
 ssize_t __wrap_pwrite(int fd, const void *p, size_t size, off_t offset)
 {
 	return file_fails(ENOMEM) ? -1 : __real_pwrite(fd, p, size, offset);
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	return call_fails(ENOBUFS) ? -1 : __real_sendmsg(fd, m, flags);
+}
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *m, int flags)
+{
+	return call_fails(ENOMEM) ? -1 : __real_recvmsg(fd, m, flags);
 }
 
 int __wrap_fstat(int fd, struct stat *st)
@@ -909,6 +936,125 @@ TEST(file_of_another_system_with_the_same_inode)
 	check_contents(&s);
 	CHECK_EQ(load(&s, 3) + protect(&s, 1), 0);
 	check_contents(&s);
+	wxp_close(s.w);
+}
+
+/* ---- owners and executors */
+
+static size_t count_lines(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	size_t nr = 0;
+	int c;
+
+	CHILD_CHECK(f);
+	while ((c = getc(f)) != EOF)
+		nr += c == '\n';
+	fclose(f);
+	return nr;
+}
+
+static int next_fd(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
+/* Executes until the owner goes, or whatever fails; tells if call @nr was made. */
+static void execute(int socket, int nr)
+{
+	size_t maps = count_lines("/proc/self/maps");
+	struct wxp_executor *e = NULL;
+	int fd = next_fd(), err;
+
+	inject_nothing();
+	inject.countdown = nr;
+	err = wxp_executor_attach(socket, &e);
+	if (err) {
+		CHILD_CHECK(!inject.countdown || err == -EPIPE);
+		CHILD_CHECK(err == -inject.err || err == -ENOMEM || err == -EPROTO ||
+			    err == -EPIPE);
+		CHILD_CHECK(!e);
+	} else {
+		err = wxp_executor_serve(e);
+		CHILD_CHECK(err == -EPIPE || err == -inject.err);
+		wxp_executor_detach(e);
+	}
+	CHILD_CHECK(next_fd() == fd || next_fd() == socket);
+	CHILD_CHECK(inject.kept || count_lines("/proc/self/maps") <= maps + 2);
+	_exit(inject.countdown ? 2 : 3);
+}
+
+/* An owner of @w that stores something: 0 or what failed. */
+static int own(struct wxp *w, void *variable, int socket)
+{
+	struct wxp_piece piece = { variable, "word", 4 };
+	struct wxp_remote *r = NULL;
+	int err;
+
+	err = wxp_remote_connect(w, socket, &r);
+	if (err) {
+		CHECK(!r);
+		close(socket);
+		return err;
+	}
+	err = wxp_remote_write(r, &piece, 1);
+	wxp_remote_close(r);
+	return err;
+}
+
+/* Call @theirs of the executor fails, and @ours of the owner; which of these were made? */
+static int own_and_execute(struct wxp *w, int ours, int theirs)
+{
+	struct wxp_request req = { 4, 0, WXP_RW };
+	int p[2], fd = next_fd(), status, err;
+	struct wxp_span span;
+	pid_t pid;
+
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p));
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		close(p[0]);
+		execute(p[1], theirs);
+	}
+	close(p[1]);
+	inject_nothing();
+	CHECK_EQ(wxp_place(w, 1, &req, 1, &span), 0);
+	inject.countdown = ours;
+	err = own(w, span.addr, p[0]);
+	CHECK(err == 0 || err == -EPIPE || err == -inject.err || err == -ENOMEM ||
+	      (inject.err == ESTALE && err == -EBADF));
+	CHECK(!ours || inject.countdown || err);
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	CHECK(WEXITSTATUS(status) == 2 || WEXITSTATUS(status) == 3);
+	CHECK_EQ(next_fd(), fd);
+	status = (ours && !inject.countdown) || (theirs && WEXITSTATUS(status) == 3);
+	inject_nothing();
+	CHECK_EQ(wxp_free(w, 1), 0);
+	return status;
+}
+
+TEST(every_call_of_two_processes_fails_once)
+{
+	struct state s = { 0 };
+	int nr, sum = 0;
+
+	inject_nothing();
+	CHECK_EQ(open_it(&s, 0), 0);
+	if (!is_kernel(s.w)) {
+		wxp_close(s.w);
+		test_skip("only the kernel backend has executors");
+	}
+	for (nr = 1; own_and_execute(s.w, nr, 0); nr++)
+		sum++;
+	for (nr = 1; own_and_execute(s.w, 0, nr); nr++)
+		sum++;
+	printf("# %d calls\n", sum);
+	CHECK(sum > 20);
+	CHECK_EQ(own_and_execute(s.w, 0, 0), 0);
 	wxp_close(s.w);
 }
 

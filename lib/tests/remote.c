@@ -508,6 +508,65 @@ TEST(large_writes_and_many_things)
 	close_link(&l);
 }
 
+static size_t resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long total, pages = 0;
+
+	CHILD_CHECK(f && fscanf(f, "%lu %lu", &total, &pages) == 2);
+	fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* An executor that is told what to do by other means */
+static void write_by_itself(int socket)
+{
+	enum { AREA = 4 * MIB, HOLE = 2 * MIB + 5000 };
+	struct wxp_executor *e;
+	struct wxp_piece p[2];
+	unsigned char *base, *mine;
+	size_t size, i, before;
+
+	CHILD_CHECK(wxp_executor_attach(socket, &e) == 0);
+	wxp_executor_get_window(e, (void **)&base, &size);
+	mine = base + size - AREA;
+	memset(mine, 1, AREA);
+	before = resident();
+	p[0] = (struct wxp_piece){ mine + 77, NULL, HOLE };
+	p[1] = (struct wxp_piece){ mine + 77 + 8, "word", 4 };
+	CHILD_CHECK(wxp_executor_write(e, p, 2) == 0);
+	CHILD_CHECK(resident() + MIB < before);
+	CHILD_CHECK(!memcmp(mine + 77 + 8, "word", 4));
+	memset(mine + 77 + 8, 0, 4);
+	for (i = 0; i < AREA; i++)
+		CHILD_CHECK(mine[i] == (i < 77 || i >= 77 + HOLE));
+	CHILD_CHECK(wxp_executor_write(e, NULL, 0) == 0);
+
+	p[0] = (struct wxp_piece){ mine, "word", 4 };
+	p[1] = (struct wxp_piece){ base, "word", 4 };
+	CHILD_CHECK(wxp_executor_write(e, p, 2) == -EINVAL);
+	p[1] = (struct wxp_piece){ base + size - 2, "word", 4 };
+	CHILD_CHECK(wxp_executor_write(e, p, 2) == -EINVAL);
+	p[1] = (struct wxp_piece){ base - 8, "word", 4 };
+	CHILD_CHECK(wxp_executor_write(e, p, 2) == -EINVAL);
+	p[1] = (struct wxp_piece){ mine, "", 0 };
+	CHILD_CHECK(wxp_executor_write(e, p, 2) == -EINVAL);
+	p[1] = (struct wxp_piece){ mine, NULL, SIZE_MAX };
+	CHILD_CHECK(wxp_executor_write(e, p, 2) == -EINVAL);
+	CHILD_CHECK(wxp_executor_write(e, NULL, 1) == -EINVAL);
+	CHILD_CHECK(wxp_executor_write(NULL, p, 1) == -EINVAL);
+	CHILD_CHECK(mine[0] == 1);
+	wxp_executor_detach(e);
+}
+
+TEST(executor_writes)
+{
+	struct link l;
+
+	open_link(&l, 0, write_by_itself);
+	close_link(&l);
+}
+
 TEST(errors_of_owners)
 {
 	struct wxp_remote_op op = { .what = WXP_REMOTE_WRITE, .src = "x", .size = 1 };
