@@ -35,6 +35,8 @@
 
 #include <wxpool.h>
 
+#include "llvm-actions.hpp"
+
 namespace wxpool {
 
 /** error() - an error of the library as LLVM's; @what was not possible */
@@ -130,19 +132,23 @@ struct Object {
 
 /*
  * Segment - adjacent sections of one protection
+ * content: what may not be zero of the bytes that are used
  * target: where they will be; local: where they are linked, the same for variables
  */
 struct Segment {
 	size_t size, align;
 	wxp_prot prot;
-	size_t used = 0;
+	size_t used = 0, content = 0;
 	char *target = nullptr, *local = nullptr;
 };
 
-/* Placement - an object on its way, in a pool that is freed unless it is released */
+/*
+ * Placement - an object on its way, in a pool that is freed unless it is released
+ * shift: how far from its target it will run: not 0 if another process does that
+ */
 class Placement {
 public:
-	explicit Placement(std::shared_ptr<Context> c) : ctx(std::move(c)) {}
+	Placement(std::shared_ptr<Context> c, uint64_t s) : shift(s), ctx(std::move(c)) {}
 
 	~Placement()
 	{
@@ -231,16 +237,21 @@ public:
 		return o;
 	}
 
+	llvm::orc::ExecutorAddr executorAddress(const char *target) const
+	{
+		return llvm::orc::ExecutorAddr::fromPtr(target) + shift;
+	}
+
 	uint32_t pool = 0;
 	llvm::SmallVector<Segment, 4> segments;
 
 private:
 	using Pieces = llvm::SmallVector<wxp_piece, 4>;
 
-	static char *aligned(void *p, size_t align)
+	char *aligned(void *p, size_t align) const
 	{
 		return reinterpret_cast<char *>(
-			llvm::alignTo(reinterpret_cast<uintptr_t>(p), align));
+			llvm::alignTo(reinterpret_cast<uintptr_t>(p) + shift, align) - shift);
 	}
 
 	/* What a linker leaves of code is to trap. (On arm64, zeros do.) */
@@ -305,6 +316,7 @@ private:
 		return err;
 	}
 
+	const uint64_t shift;
 	std::shared_ptr<Context> ctx;
 	std::vector<std::unique_ptr<char, void (*)(void *)>> staging;
 };
@@ -321,7 +333,7 @@ private:
  */
 class RTDyldMemory : public llvm::RTDyldMemoryManager {
 public:
-	explicit RTDyldMemory(std::shared_ptr<Context> c) : ctx(std::move(c)) {}
+	explicit RTDyldMemory(std::shared_ptr<Context> c) : RTDyldMemory(std::move(c), 0) {}
 
 	~RTDyldMemory() override
 	{
@@ -367,7 +379,7 @@ public:
 	void notifyObjectLoaded(llvm::RuntimeDyld &dyld, const llvm::object::ObjectFile &) override
 	{
 		for (const auto &s : moved)
-			dyld.reassignSectionAddress(s.first, s.second);
+			dyld.reassignSectionAddress(s.first, s.second.getValue());
 		moved.clear();
 		loading = nullptr;
 	}
@@ -381,8 +393,8 @@ public:
 
 	void deregisterEHFrames() override
 	{
-		for (auto &f : EHFrames)
-			deregisterEHFramesInProcess(f.Addr, f.Size);
+		if (!EHFrames.empty())
+			deinitialize(EHFrames);
 		EHFrames.clear();
 		unregistered.clear();
 	}
@@ -394,6 +406,9 @@ public:
 				check("cannot install", p->install());
 		if (failure.empty() && !placements.empty())
 			check("cannot synchronize", ctx->synchronize());
+		if (failure.empty())
+			if (llvm::Error err = initialize(placements, unregistered))
+				failure = llvm::toString(std::move(err));
 		if (!failure.empty()) {
 			if (message)
 				*message = failure;
@@ -406,8 +421,6 @@ public:
 		}
 		placements.clear();
 		loading = nullptr;
-		for (auto &f : unregistered)
-			registerEHFramesInProcess(f.Addr, f.Size);
 		EHFrames.insert(EHFrames.end(), unregistered.begin(), unregistered.end());
 		unregistered.clear();
 		return false;
@@ -420,12 +433,30 @@ protected:
 	/** notifyObject() - an object can run */
 	virtual void notifyObject(const Object &) {}
 
+	/* What depends on where code runs: see <wxpool/llvm-remote.hpp> */
+
+	RTDyldMemory(std::shared_ptr<Context> c, uint64_t s) : ctx(std::move(c)), shift(s) {}
+
+	virtual llvm::Error initialize(const std::vector<std::unique_ptr<Placement>> &,
+				       const EHFrameInfos &frames)
+	{
+		for (auto &f : frames)
+			registerEHFramesInProcess(f.Addr, f.Size);
+		return llvm::Error::success();
+	}
+
+	virtual void deinitialize(const EHFrameInfos &frames)
+	{
+		for (auto &f : frames)
+			deregisterEHFramesInProcess(f.Addr, f.Size);
+	}
+
 private:
 	/* Of the object that is being loaded */
 	Placement &current()
 	{
 		if (!loading) {
-			placements.push_back(std::make_unique<Placement>(ctx));
+			placements.push_back(std::make_unique<Placement>(ctx, shift));
 			loading = placements.back().get();
 		}
 		return *loading;
@@ -449,9 +480,11 @@ private:
 		    (!check("no place", p.place(Segment{size, align, prot})) ||
 		     !carve(p, prot, size, align, target, local)))
 			return nowhere(p, size, align);
-		if (local != target)
-			moved.push_back({id, reinterpret_cast<uintptr_t>(target)});
-		notifySection({p.pool, name, id, target, size, prot});
+		llvm::orc::ExecutorAddr address = p.executorAddress(target);
+
+		if (address != llvm::orc::ExecutorAddr::fromPtr(local))
+			moved.push_back({id, address});
+		notifySection({p.pool, name, id, address.toPtr<void *>(), size, prot});
 		return reinterpret_cast<uint8_t *>(local);
 	}
 
@@ -465,7 +498,7 @@ private:
 				continue;
 			target = s.target + at;
 			local = s.local + at;
-			s.used = at + size;
+			s.used = s.content = at + size;
 			return true;
 		}
 		return false;
@@ -482,10 +515,12 @@ private:
 	}
 
 	std::shared_ptr<Context> ctx;
+	uint64_t shift;
 	/* Loaded, but not installed; with @loading, which may be more of an object */
 	std::vector<std::unique_ptr<Placement>> placements;
 	Placement *loading = nullptr;
-	std::vector<std::pair<unsigned, uint64_t>> moved;	/* sections not linked in place */
+	/* Sections that are not linked where they will be */
+	std::vector<std::pair<unsigned, llvm::orc::ExecutorAddr>> moved;
 	std::vector<uint32_t> pools;		/* installed */
 	EHFrameInfos unregistered;
 	std::string failure;
@@ -502,7 +537,10 @@ private:
  */
 class JITLinkMemory : public llvm::jitlink::JITLinkMemoryManager {
 public:
-	explicit JITLinkMemory(std::shared_ptr<Context> c) : ctx(std::move(c)) {}
+	using Actions = std::vector<llvm::orc::shared::WrapperFunctionCall>;
+	using OnInitialized = llvm::unique_function<void(llvm::Expected<Actions>)>;
+
+	explicit JITLinkMemory(std::shared_ptr<Context> c) : JITLinkMemory(std::move(c), 0) {}
 
 	void allocate(const llvm::jitlink::JITLinkDylib *, llvm::jitlink::LinkGraph &graph,
 		      OnAllocatedFunction done) override
@@ -523,23 +561,27 @@ public:
 
 	void deallocate(std::vector<FinalizedAlloc> allocs, OnDeallocatedFunction done) override
 	{
-		llvm::Error err = llvm::Error::success();
 		std::vector<uint32_t> pools;
-		int ret;
+		Actions actions;
 
-		for (; !allocs.empty(); allocs.pop_back()) {
+		for (FinalizedAlloc &alloc : allocs) {
 			std::unique_ptr<Installed> i(
-				allocs.back().release().template toPtr<Installed *>());
+				alloc.release().template toPtr<Installed *>());
 
-			err = llvm::joinErrors(std::move(err), undo(i->actions));
+			std::move(i->actions.begin(), i->actions.end(),
+				  std::back_inserter(actions));
 			if (i->pool)
 				pools.push_back(i->pool);
 		}
-		ret = pools.empty() ? 0 :
-		      wxp_free_many(ctx->get(), pools.data(), pools.size());
-		if (ret)
-			err = llvm::joinErrors(std::move(err), error("cannot free", ret));
-		done(std::move(err));
+		deinitialize(std::move(actions), [ctx = ctx, pools = std::move(pools),
+						  done = std::move(done)](llvm::Error err) mutable {
+			int ret = pools.empty() ? 0 :
+				  wxp_free_many(ctx->get(), pools.data(), pools.size());
+
+			if (ret)
+				err = llvm::joinErrors(std::move(err), error("cannot free", ret));
+			done(std::move(err));
+		});
 	}
 	using JITLinkMemoryManager::deallocate;
 
@@ -550,8 +592,24 @@ protected:
 	/** notifyObject() - an object can run. By several threads at once */
 	virtual void notifyObject(const Object &) {}
 
+	/* What depends on where code runs: see <wxpool/llvm-remote.hpp> */
+
+	JITLinkMemory(std::shared_ptr<Context> c, uint64_t s) : ctx(std::move(c)), shift(s) {}
+
+	/* Runs finalize actions, once all is installed, and tells what undoes them. */
+	virtual void initialize(llvm::ArrayRef<const Placement *>,
+				llvm::orc::shared::AllocActions &actions, OnInitialized done)
+	{
+		done(runActions(actions));
+	}
+
+	/* Runs what undoes them, the last first, before all is freed. */
+	virtual void deinitialize(Actions actions, OnDeallocatedFunction done)
+	{
+		done(undoActions(actions));
+	}
+
 private:
-	using Actions = std::vector<llvm::orc::shared::WrapperFunctionCall>;
 	using Lifetime = llvm::orc::MemLifetime;
 
 	/* What a FinalizedAlloc stands for */
@@ -577,7 +635,8 @@ private:
 	class InFlight : public InFlightAlloc {
 	public:
 		InFlight(JITLinkMemory &o, llvm::jitlink::LinkGraph &g)
-			: owner(o), graph(g), standard(o.ctx), transient(o.ctx)
+			: owner(o), graph(g), standard(o.ctx, o.shift),
+			  transient(o.ctx, o.shift)
 		{
 		}
 
@@ -606,7 +665,8 @@ private:
 				Segment &s = (t ? transient : standard).segments[next[t]++];
 
 				s.used = s.size;
-				seg.Addr = llvm::orc::ExecutorAddr::fromPtr(s.target);
+				s.content = seg.ContentSize;
+				seg.Addr = standard.executorAddress(s.target);
 				seg.WorkingMem = s.local;
 				if (s.local != s.target)
 					memset(s.local + seg.ContentSize, 0, seg.ZeroFillSize);
@@ -618,7 +678,6 @@ private:
 
 		void finalize(OnFinalizedFunction done) override
 		{
-			auto installed = std::make_unique<Installed>();
 			int err = standard.install();
 
 			if (!err)
@@ -627,12 +686,14 @@ private:
 				err = owner.ctx->synchronize();
 			if (err)
 				return done(error("cannot install", err));
-			if (llvm::Error e = act(installed->actions))
-				return done(std::move(e));
-			owner.notifyObject(standard.describe(graph.getName()));
-			installed->pool = standard.release();
-			done(FinalizedAlloc(
-				llvm::orc::ExecutorAddr::fromPtr(installed.release())));
+			owner.initialize({&standard, &transient}, graph.allocActions(),
+					 [this, done = std::move(done)](auto undo) mutable {
+				if (!undo)
+					return done(undo.takeError());
+				owner.notifyObject(standard.describe(graph.getName()));
+				done(FinalizedAlloc(llvm::orc::ExecutorAddr::fromPtr(
+					new Installed{standard.release(), std::move(*undo)})));
+			});
 		}
 
 		uint32_t poolFor(const llvm::jitlink::Section &s) const
@@ -644,30 +705,6 @@ private:
 		template <class T> static bool isTransient(const T &t)
 		{
 			return t.getMemLifetime() == Lifetime::Finalize;
-		}
-
-		llvm::Error act(Actions &undo)
-		{
-#if LLVM_VERSION_MAJOR == 21	/* by a callback, in this version alone */
-			llvm::Error err = llvm::Error::success();
-
-			llvm::orc::shared::runFinalizeActions(
-				graph.allocActions(), [&](auto done) {
-					if (done)
-						undo = std::move(*done);
-					else
-						err = llvm::joinErrors(std::move(err),
-								       done.takeError());
-				});
-			return err;
-#else
-			auto done = llvm::orc::shared::runFinalizeActions(graph.allocActions());
-
-			if (!done)
-				return done.takeError();
-			undo = std::move(*done);
-			return llvm::Error::success();
-#endif
 		}
 
 		JITLinkMemory &owner;
@@ -687,21 +724,8 @@ private:
 			       protFor(section.getMemProt())});
 	}
 
-	static llvm::Error undo(const Actions &actions)
-	{
-#if LLVM_VERSION_MAJOR == 21
-		llvm::Error err = llvm::Error::success();
-
-		llvm::orc::shared::runDeallocActions(actions, [&](llvm::Error e) {
-			err = llvm::joinErrors(std::move(err), std::move(e));
-		});
-		return err;
-#else
-		return llvm::orc::shared::runDeallocActions(actions);
-#endif
-	}
-
 	std::shared_ptr<Context> ctx;
+	uint64_t shift;
 };
 
 } /* namespace wxpool */
