@@ -34,6 +34,9 @@ installs() {
 		.$prefix/include/wxpool/llvm-actions.hpp
 		.$prefix/include/wxpool/llvm-c.cpp
 		.$prefix/include/wxpool/llvm-c.h
+		.$prefix/include/wxpool/llvm-executor.cpp
+		.$prefix/include/wxpool/llvm-executor.hpp
+		.$prefix/include/wxpool/llvm-remote.hpp
 		.$prefix/include/wxpool/llvm.hpp
 		.$prefix/lib/libwxpool.a
 		.$prefix/lib/libwxpool.so

@@ -12,7 +12,8 @@ O=${O:-$top/build}
 
 # compiles VERSION COMPILER...: the headers, alone and without types at run time
 compiles() {
-	printf '#include <%s>\n' wxpool/llvm-c.h wxpool/llvm.hpp wxpool/llvm-c.cpp |
+	printf '#include <%s>\n' wxpool/llvm-c.h wxpool/llvm.hpp wxpool/llvm-c.cpp \
+		wxpool/llvm-remote.hpp wxpool/llvm-executor.cpp |
 	"${@:2}" -std=c++17 -Wall -Wextra -Werror -fno-rtti -fsyntax-only -D_GNU_SOURCE \
 		-I"$top/include" -isystem "/usr/include/llvm-$1" -isystem "/usr/include/llvm-c-$1" \
 		-x c++ -

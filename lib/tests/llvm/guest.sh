@@ -14,5 +14,18 @@ WXPOOL_BACKEND=kernel
 [ $# = 0 ] || versions=22
 # shellcheck source=lib/tests/llvm/run.sh
 . "$here/run.sh"
+# The command that the page has
+page() {
+	cd "$O/examples"
+	LD_LIBRARY_PATH=$O/lib bash -eu <(grep '^\./llvm-.*/remote ' "$here/../../../Documentation/llvm.md") |
+	grep -x "The answer is 41\."
+}
+
+tap_test "what llvm.md prints about executors" page
+for v in ${versions:-19 22}; do
+	tap_run "LLVM $v, remote" env PROGRAMS="$O/lib/llvm-$v" "$O/lib/llvm-$v/remote"
+	tap_test "LLVM $v: example remote" prints "$O/examples/llvm-$v/remote" \
+		"llvm-jitlink-executor-$v" "$O/examples/llvm-$v/executor.so"
+done
 tap_test "rmmod wxpool" rmmod wxpool
 tap_end

@@ -3,8 +3,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <llvm/AsmParser/Parser.h>
+#include <llvm/ExecutionEngine/Orc/CompileUtils.h>
+#include <llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h>
+#include <llvm/IR/LLVMContext.h>
+#include <llvm/IR/Module.h>
 #include <llvm/Support/DynamicLibrary.h>
+#include <llvm/Support/SourceMgr.h>
 #include <llvm/Support/TargetSelect.h>
+#include <llvm/Target/TargetMachine.h>
 
 #include "harness.hpp"
 
@@ -28,6 +35,21 @@ void must(llvm::Error err)
 {
 	if (err)
 		fail("error", 0, llvm::toString(std::move(err)));
+}
+
+std::unique_ptr<llvm::MemoryBuffer> compile(const std::string &text)
+{
+	llvm::LLVMContext llvm;
+	llvm::SMDiagnostic wrong;
+	auto target = must(llvm::orc::JITTargetMachineBuilder::detectHost());
+
+	target.setRelocationModel(llvm::Reloc::PIC_).setCodeModel(llvm::CodeModel::Small);
+	auto machine = must(target.createTargetMachine());
+	auto m = llvm::parseAssemblyString(text, wrong, llvm);
+
+	CHECK(m);
+	m->setDataLayout(machine->createDataLayout());
+	return must(llvm::orc::SimpleCompiler(*machine)(*m));
 }
 
 Calls calls;

@@ -8,6 +8,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 
 #include <wxpool/llvm.hpp>
@@ -51,6 +52,9 @@ template <class T> T must(llvm::Expected<T> &&value)
 		must(value.takeError());
 	return static_cast<T &&>(*value);
 }
+
+/* An object of IR, for this machine */
+std::unique_ptr<llvm::MemoryBuffer> compile(const std::string &text);
 
 /* What calls of the library were made: linked with --wrap */
 struct Calls {

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 # The tests and the examples on the backend that WXPOOL_BACKEND names. To be sourced.
 
-# prints PROGRAM: what all examples do
+# prints PROGRAM [ARGUMENT]...: what all examples do
 prints() {
-	LD_LIBRARY_PATH=$O/lib "$1" > "$O/lib/llvm-output"
+	LD_LIBRARY_PATH=$O/lib "$@" > "$O/lib/llvm-output"
 	grep -x "The answer is 41\." "$O/lib/llvm-output"
 }
 

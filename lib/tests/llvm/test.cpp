@@ -425,21 +425,6 @@ static long countMappings()
 	return nr;
 }
 
-static std::unique_ptr<MemoryBuffer> compile(const std::string &text)
-{
-	LLVMContext llvm;
-	SMDiagnostic wrong;
-	auto target = must(JITTargetMachineBuilder::detectHost());
-
-	target.setRelocationModel(Reloc::PIC_).setCodeModel(CodeModel::Small);
-	auto machine = must(target.createTargetMachine());
-	auto m = parseAssemblyString(text, wrong, llvm);
-
-	CHECK(m);
-	m->setDataLayout(machine->createDataLayout());
-	return must(SimpleCompiler(*machine)(*m));
-}
-
 /* 1,000 of them come and go at random while others run; all goes back to the start. */
 TEST(thousand_modules, MASK(RTDYLD) | MASK(JITLINK))
 {
