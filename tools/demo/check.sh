@@ -321,6 +321,18 @@ define internal void @init() {
   ret void
 }
 END
+ir waits <<'END'
+@text = constant [6 x i8] c"ready\00"
+declare i32 @puts(ptr)
+declare i32 @fflush(ptr)
+declare i32 @pause()
+define i32 @main() {
+  %p = call i32 @puts(ptr @text)
+  %f = call i32 @fflush(ptr null)
+  %r = call i32 @pause()
+  ret i32 %r
+}
+END
 ir writes_code <<'END'
 define i32 @main() {
   store volatile i8 0, ptr @main
@@ -341,11 +353,15 @@ test_options()
 
 	error "unknown option" "unrecognized option '--nonsense'" --nonsense
 	error "option without its argument" "requires an argument" --extra-module
-	error "unknown memory" "must be secure, portable, fast or llvm" --memory=slow x.ll
+	error "unknown memory" "must be secure, remote, portable, fast or llvm" \
+		--memory=slow x.ll
 	error "unknown engine" "must be orc or mcjit" --engine=interpreter x.ll
 	error "unknown linker" "must be jitlink or rtdyld" --linker=ld x.ll
 	error "linker that the engine lacks" "mcjit has no --linker=jitlink" \
 		--engine=mcjit --linker=jitlink x.ll
+	error "remote with the engine that cannot" "mcjit has no --memory=remote" \
+		--engine=mcjit --memory=remote x.ll
+	error "remote with a debugger" "has neither --gdb nor --perf" --gdb --memory=remote x.ll
 	error "perf with the linker that cannot" "needs --linker=rtdyld or --engine=mcjit" \
 		--perf x.ll
 	error "reserve what" "must be yes or no" --reserve=maybe x.ll
@@ -461,6 +477,10 @@ test_lifecycle()
 	native threads
 	same "$1: threads, a child, a thread that never ends" \
 		--memory="$1" "$demo/threads.ll"
+}
+
+test_exit_stats()
+{
 	run --memory="$1" --stats "$demo/threads.ll"
 	check "$1: one process has statistics" \
 		test "$(grep -c "^wxlli: at exit: pools" "$tmp/err")" -eq 1
@@ -560,6 +580,7 @@ test_out_of_memory()
 test_memory()
 {
 	test_lifecycle "$1"
+	test_exit_stats "$1"
 	test_programs --memory="$1"
 	test_stats "$1"
 	test_out_of_memory "$1"
@@ -569,6 +590,8 @@ test_no_module()
 {
 	error "secure memory without the module" \
 		"run 'modprobe wxpool', or use --memory=portable" "$ir/seven.ll"
+	error "remote memory without the module" \
+		"run 'modprobe wxpool', or use --memory=portable" --memory=remote "$ir/seven.ll"
 }
 
 test_portable()
@@ -614,8 +637,119 @@ test_secure()
 		skip "the module's limit" "not root"
 	fi
 	output "and without it" 7 "" "$ir/seven.ll"
+	test_remote
 	check "nothing is left: the module is unused" \
 		grep -qx 0 /sys/module/wxpool/refcnt
+}
+
+# The child of a process
+child_of()
+{
+	tr -d ' ' < "/proc/$1/task/$1/children"
+}
+
+# Waits until COMMAND succeeds.
+await()
+{
+	local i
+
+	for ((i = 0; i < 300; i++)); do
+		! "$@" || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+has_child()
+{
+	[ -n "$(child_of "$1")" ]
+}
+
+# A program that waits: it is who was started, and has neither a child nor a way to the
+# device, of which nothing is writable.
+remote_program()
+{
+	local pid fd status=0
+
+	"$wxlli" --memory=remote "$ir/waits.ll" > "$tmp/out" &
+	pid=$!
+	await grep -q ready "$tmp/out"
+	! has_child "$pid" || status=1
+	for fd in "/proc/$pid/fd"/*; do
+		[ "$(readlink "$fd")" != /dev/wxpool ] || status=1
+	done
+	! grep ' .w.. .*/dev/wxpool' "/proc/$pid/maps" || status=1
+	[ "$(grep -c /dev/wxpool "/proc/$pid/maps")" -eq 2 ] || status=1
+	kill -TERM "$pid"
+	wait "$pid" || [ $? -eq 143 ] || status=1
+	return $status
+}
+
+# remote_dies SIDE: while the program is read, which takes for ever
+remote_dies()
+{
+	local pid child status=0
+
+	mkfifo "$tmp/program"
+	"$wxlli" --memory=remote < "$tmp/program" 2> "$tmp/err" &
+	pid=$!
+	exec 7> "$tmp/program"
+	await has_child "$pid"
+	child=$(child_of "$pid")
+	if [ "$1" = compiler ]; then
+		kill -KILL "$child"
+		wait "$pid" || status=$?
+		cat "$tmp/err"
+		[ "$status" -eq 1 ] && status=0
+		grep -qx "wxlli: the compiler was ended by signal 9" "$tmp/err" || status=1
+	else
+		kill -KILL "$pid"
+		wait "$pid" || status=$?
+		[ "$status" -eq 137 ] && status=0
+		await test ! -e "/proc/$child" || status=1
+	fi
+	exec 7>&-
+	rm "$tmp/program"
+	return "$status"
+}
+
+test_remote()
+{
+	local linker side good
+
+	for linker in jitlink rtdyld; do
+		test_programs --memory=remote --linker=$linker
+	done
+	test_lifecycle remote
+	output "remote: another entry" 3 "" --memory=remote --entry-function=other \
+		"$ir/seven.ll" a b
+	stdin=$ir/argv0.ll
+	output "remote: program on standard input" 3 "-" --memory=remote - a b
+	unset stdin
+	output "remote: 1.5 GiB of variables" 3 "" --memory=remote "$ir/bss.ll"
+	output "remote: 1.5 GiB of variables, rtdyld" 3 "" --memory=remote --linker=rtdyld \
+		"$ir/bss.ll"
+	error "remote: missing file" "no.such.ll: No such file" --memory=remote "$ir/no.such.ll"
+	error "remote: unresolved symbol" "Symbols not found: \[ no_such_function \]" \
+		--memory=remote "$ir/unresolved.ll"
+	error "remote: no main" "no function 'main'" --memory=remote "$ir/no_main.ll"
+	run --memory=remote "$ir/writes_code.ll"
+	check "remote: a store into the own code ends by SIGSEGV" test "$status" -eq 139
+	run --memory=remote "$demo/maps.ll"
+	check "remote: code is a view of the device" \
+		grep -Eq "^code +[0-9a-f]+-[0-9a-f]+ r-xs .*/dev/wxpool" "$tmp/out"
+	check "remote: nothing is writable and executable" test "$status" -eq 0
+	run --memory=remote --stats --extra-module="$demo/twomod-other.bc" "$demo/twomod-main.bc"
+	check "remote: a pool for each object" \
+		test "$(counter linked pools)" -eq "$(counter linked objects)"
+	good=0
+	remote_program > "$tmp/why" 2>&1 || good=1
+	result $good "remote: a program that runs has no way to add code"
+	for side in compiler runner; do
+		good=0
+		remote_dies $side > "$tmp/why" 2>&1 || good=1
+		result $good "remote: the $side dies"
+	done
 }
 
 test_fast()

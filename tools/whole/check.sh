@@ -3,7 +3,7 @@
 #
 # Whole programs in wxlli, whose output has to be that of the native ones: through each
 # engine and linker. Prints TAP. check.sh MEMORY [WXLLI]. In a guest (as root) MEMORY is
-# secure; with another, IR is run too, which takes long to compile in an emulated machine.
+# secure, and remote is tested as well; with another, IR is run too, which takes long to compile in an emulated machine.
 
 set -eu
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -12,6 +12,7 @@ memory=${1:?secure, portable, fast or llvm}
 wxlli=${2:-$out/wxlli/wxlli}
 whole=$out/whole
 engines=(--linker=jitlink --linker=rtdyld --engine=mcjit)
+remote=(--linker=jitlink --linker=rtdyld)
 # shellcheck source=lib/tests/tap.sh
 . "$here/../../lib/tests/tap.sh"
 tmp=$(mktemp -d)
@@ -40,7 +41,7 @@ does_same()
 
 same()
 {
-	local what="${start[1]-} $1 $2 ${!#}"
+	local what="${start[1]-} $memory $1 $2 ${!#}"
 
 	what=${what//"$whole/"/}
 	tap_test "${what# }" does_same "$@"
@@ -101,13 +102,26 @@ profiler()
 	perf inject --jit -i data -o jit.data && perf report -i jit.data --stdio
 }
 
-[ "$memory" != secure ] || modprobe wxpool
-for name in sqlite lua zstd cxx; do
-	for engine in "${engines[@]}"; do
-		same $name "$engine" "$whole/$name.o"
+# programs ENGINE...
+programs()
+{
+	local name engine
+
+	for name in sqlite lua zstd cxx; do
+		for engine in "$@"; do
+			same $name "$engine" "$whole/$name.o"
+		done
 	done
-done
+}
+
+[ "$memory" != secure ] || modprobe wxpool
+programs "${engines[@]}"
 modules cxx
+if [ "$memory" = secure ]; then
+	memory=remote
+	programs "${remote[@]}"
+	memory=secure
+fi
 
 # On a machine that may count: a container often may not
 if [ "$memory" = secure ]; then
@@ -134,6 +148,13 @@ for way in mdwe seccomp; do
 			same lua "$engine" "$whole/lua.o"
 			tap_test "$way: LLVM's own memory fails, $engine" refused $way "$engine"
 		done
+		if [ "$memory" = secure ]; then
+			memory=remote
+			for engine in "${remote[@]}"; do
+				same cxx "$engine" "$whole/cxx.o"
+			done
+			memory=secure
+		fi
 		start=()
 	fi
 done

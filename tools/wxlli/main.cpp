@@ -15,9 +15,10 @@
 
 using namespace llvm;
 
-/* Not destroyed at exit, unless atExit() does it */
+/* Not destroyed at exit, unless atExit() does it; with --memory=remote the compiler's */
 static Memory *memory;
 static Engine *engine;
+static Program program;
 static pid_t owner;
 
 void die(const Twine &message)
@@ -120,10 +121,10 @@ static unsigned int countThreads()
  */
 static void atExit()
 {
-	memory->startup.runDestructors();
+	program.runDestructors();
 	/* Buffers given to setvbuf() may be in the program's data. */
 	fflush(nullptr);
-	if (getpid() != owner)
+	if (!memory || getpid() != owner)
 		return;
 	if (options.stats)
 		memory->printStats("at exit");
@@ -135,10 +136,32 @@ static void atExit()
 	delete memory;
 }
 
+static Program link(const Connection *connection)
+{
+	Objects objects = readObjects();
+	Program linked;
+
+	memory = new Memory(objects, connection);
+
+	auto *control = memory->control.get();
+
+	engine = options.orc ? createORC(*memory) : createMCJIT(*memory);
+	engine->link(std::move(objects));
+	linked.entry = engine->find(options.entry);
+	if (!linked.entry)
+		die(options.program + ": no function '" + options.entry + "'");
+	linked.returns = entryReturns();
+	memory->startup.order(linked);
+	if (connection && options.stats)
+		memory->printStats("linked");
+	if (connection)
+		tell(*control, linked);
+	return linked;
+}
+
 int main(int argc, char **argv, char **envp)
 {
 	int first = parseOptions(argc, argv);
-	int (*entry)(int, char **, char **);
 	int status;
 
 	install_fatal_error_handler(fatal);
@@ -146,17 +169,7 @@ int main(int argc, char **argv, char **envp)
 	InitializeNativeTargetAsmPrinter();
 	InitializeNativeTargetAsmParser();	/* for inline assembly */
 	loadLibraries();
-	{
-		Objects objects = readObjects();
-
-		memory = new Memory(objects);
-		engine = options.orc ? createORC(*memory) : createMCJIT(*memory);
-		engine->link(std::move(objects));
-	}
-	entry = reinterpret_cast<int (*)(int, char **, char **)>(engine->find(options.entry));
-	if (!entry)
-		die(options.program + ": no function '" + options.entry + "'");
-	memory->startup.prepare();
+	program = options.memory == MemoryKind::Remote ? linkRemotely(link) : link(nullptr);
 
 	/* Without a file there are no arguments: argv[argc] is NULL. */
 	if (first == argc)
@@ -165,8 +178,9 @@ int main(int argc, char **argv, char **envp)
 	owner = getpid();
 	if (atexit(atExit))
 		die("out of memory");
-	memory->startup.runConstructors(argc - first, argv + first, envp);
+	program.runConstructors(argc - first, argv + first, envp);
 	errno = 0;
-	status = entry(argc - first, argv + first, envp);
-	exit(entryReturns() ? status : 0);
+	status = reinterpret_cast<int (*)(int, char **, char **)>(program.entry)(
+		argc - first, argv + first, envp);
+	exit(program.returns ? status : 0);
 }

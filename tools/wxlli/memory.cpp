@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 
+#include <llvm/ExecutionEngine/Orc/Shared/SimpleRemoteEPCUtils.h>
+#include <llvm/ExecutionEngine/Orc/SimpleRemoteEPC.h>
 #include <llvm/ExecutionEngine/SectionMemoryManager.h>
 
 #include "wxlli.hpp"
@@ -50,17 +52,26 @@ static void chooseWindow(wxp_options &opts, const Objects &objects)
 	if (err == -ENOENT)
 		die("no secure memory: the module wxpool is not loaded: run 'modprobe wxpool', "
 		    "or use --memory=portable, which protects less");
-	if (options.memory == MemoryKind::Secure)
+	if (options.memory == MemoryKind::Secure || options.memory == MemoryKind::Remote)
 		die(Twine("no secure memory: ") + wxp_strerror(err));
 	die(Twine("no memory: ") + wxp_strerror(err) +
 	    (options.window ? " (--window)" : ""));
 }
 
-Memory::Memory(const Objects &objects)
+static wxp_backend backend()
 {
-	static const wxp_backend backends[] = {
-		WXP_BACKEND_KERNEL, WXP_BACKEND_PORTABLE, WXP_BACKEND_FAST,
-	};
+	switch (options.memory) {
+	case MemoryKind::Portable:
+		return WXP_BACKEND_PORTABLE;
+	case MemoryKind::Fast:
+		return WXP_BACKEND_FAST;
+	default:
+		return WXP_BACKEND_KERNEL;
+	}
+}
+
+Memory::Memory(const Objects &objects, const Connection *connection)
+{
 	wxp_options opts = {};
 	struct wxp *wxp;
 	int err;
@@ -70,12 +81,30 @@ Memory::Memory(const Objects &objects)
 	if (options.memory == MemoryKind::LLVM)
 		return;
 	opts.size = sizeof(opts);
-	opts.backend = backends[static_cast<int>(options.memory)];
+	opts.backend = backend();
+	opts.flags = connection ? WXP_COMPILE_ONLY : 0;
 	chooseWindow(opts, objects);
 	err = wxp_open(&wxp, &opts);
 	if (err)
 		dieOpening(err);
 	context = wxpool::Context::borrow(wxp);
+	if (connection)
+		attach(*connection);
+}
+
+void Memory::attach(const Connection &connection)
+{
+	orc::SimpleRemoteEPC::Setup setup;
+
+	setup.CreateMemoryManager = [&](orc::SimpleRemoteEPC &epc)
+			-> Expected<std::unique_ptr<jitlink::JITLinkMemoryManager>> {
+		remote = must(wxpool::Remote::attach(epc, context, connection.socket,
+						     connection.theirs));
+		return jitlink();
+	};
+	control = must(orc::SimpleRemoteEPC::Create<orc::FDSimpleRemoteEPCTransport>(
+		std::make_unique<orc::DynamicThreadPoolTaskDispatcher>(std::nullopt),
+		std::move(setup), connection.in, connection.out));
 }
 
 Memory::~Memory()
@@ -88,6 +117,8 @@ std::unique_ptr<RTDyldMemoryManager> Memory::rtdyld()
 {
 	if (!context)
 		return std::make_unique<RTDyld<SectionMemoryManager>>();
+	if (remote)
+		return std::make_unique<RTDyld<wxpool::RemoteRTDyldMemory>>(remote);
 	auto manager = std::make_unique<RTDyld<wxpool::RTDyldMemory>>(context);
 
 	if (!options.orc)
@@ -99,7 +130,14 @@ std::unique_ptr<jitlink::JITLinkMemoryManager> Memory::jitlink()
 {
 	if (!context)
 		return must(jitlink::InProcessMemoryManager::Create());
+	if (remote)
+		return std::make_unique<wxpool::RemoteJITLinkMemory>(remote);
 	return std::make_unique<wxpool::JITLinkMemory>(context);
+}
+
+std::unique_ptr<orc::ObjectLinkingLayer::Plugin> Memory::frames()
+{
+	return remote ? std::make_unique<wxpool::RemoteFrames>(remote) : nullptr;
 }
 
 std::string Memory::error() const

@@ -15,6 +15,8 @@ static const char help[] =
 "\n"
 "  --memory=secure      code is sealed by /dev/wxpool before it runs, and cannot\n"
 "                       be changed by anything the process does (default)\n"
+"  --memory=remote      as secure, and another process compiles: this one has\n"
+"                       nothing that adds code\n"
 "  --memory=portable    no /dev/wxpool needed: never writable and executable at\n"
 "                       once, which the process can undo\n"
 "  --memory=fast        memory is writable and executable all the time: for\n"
@@ -86,12 +88,12 @@ static bool choose(const char *option, const char *arg, const char *yes, const c
 
 static MemoryKind parseMemory(const char *arg)
 {
-	static const char *const names[] = { "secure", "portable", "fast", "llvm" };
+	static const char *const names[] = { "secure", "portable", "fast", "llvm", "remote" };
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		if (!strcmp(arg, names[i]))
 			return static_cast<MemoryKind>(i);
-	die(llvm::Twine("--memory=") + arg + ": must be secure, portable, fast or llvm");
+	die(llvm::Twine("--memory=") + arg + ": must be secure, remote, portable, fast or llvm");
 }
 
 static size_t parseWindow(const char *arg)
@@ -200,6 +202,10 @@ int parseOptions(int argc, char **argv)
 		die("--protect=no needs --memory=fast: other memory cannot run unprotected");
 	if (!options.orc && linker && options.jitlink)
 		die("--engine=mcjit has no --linker=jitlink");
+	if (!options.orc && options.memory == MemoryKind::Remote)
+		die("--engine=mcjit has no --memory=remote: it runs what it links itself");
+	if (options.memory == MemoryKind::Remote && (options.gdb || options.perf))
+		die("--memory=remote has neither --gdb nor --perf");
 	options.jitlink &= options.orc;
 	/* With LLVM 19 and 22: the flags of its file are garbage, or its addresses wrong. */
 	if (options.jitlink && options.perf)

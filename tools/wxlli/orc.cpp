@@ -82,6 +82,8 @@ public:
 	explicit ORCEngine(Memory &m) : memory(m)
 	{
 		jit = must(LLJITBuilder()
+			.setExecutorProcessControl(std::move(memory.control))
+			.setProcessSymbolsJITDylibSetup(findInProcess)
 			.setPlatformSetUp(setUpInactivePlatform)
 			.setObjectLinkingLayerCreator([this](ExecutionSession &session, auto &&...) {
 				return createLayer(session);
@@ -140,6 +142,20 @@ public:
 	}
 
 private:
+	/*
+	 * Also for another process, which has the same libraries (remote.cpp): to ask it would
+	 * take a message, and is not for RuntimeDyld, which crashes if LLVM 19 looks up
+	 * anything that does not come at once.
+	 */
+	static Expected<JITDylibSP> findInProcess(LLJIT &jit)
+	{
+		JITDylib &dylib = jit.getExecutionSession().createBareJITDylib("process");
+
+		dylib.addGenerator(must(DynamicLibrarySearchGenerator::GetForCurrentProcess(
+			jit.getDataLayout().getGlobalPrefix())));
+		return &dylib;
+	}
+
 	ExecutionSession &session() { return jit->getExecutionSession(); }
 
 	/* The session's errors say why; what a lookup returns says only what failed. */
@@ -192,6 +208,10 @@ private:
 		auto layer = std::make_unique<ObjectLinkingLayer>(session, memory.jitlink());
 
 		layer->addPlugin(std::make_unique<Watcher>(memory));
+		if (auto frames = memory.frames()) {
+			layer->addPlugin(std::move(frames));
+			return layer;
+		}
 #if LLVM_VERSION_MAJOR < 21
 		layer->addPlugin(std::make_unique<EHFrameRegistrationPlugin>(
 			session, must(EPCEHFrameRegistrar::Create(session))));

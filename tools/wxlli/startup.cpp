@@ -32,30 +32,37 @@ void Startup::add(unsigned int object, llvm::StringRef section, const void *addr
 		if (rest.consume_front("."))
 			rest.getAsInteger(10, priority);
 		arrays[kind].push_back({ priority, object,
-					 static_cast<const void *const *>(address),
-					 size / sizeof(void *) });
+					 { static_cast<const void *const *>(address),
+					   size / sizeof(void *) } });
 	}
 }
 
-void Startup::prepare()
+void Startup::order(Program &program)
 {
-	for (auto &list : arrays)
+	std::vector<Program::Array> *to[] = { &program.constructors, &program.destructors };
+
+	for (int kind : { INIT, FINI }) {
+		auto &list = arrays[kind];
+
 		std::stable_sort(list.begin(), list.end(), [](const Array &a, const Array &b) {
 			return std::pair(a.priority, a.object) < std::pair(b.priority, b.object);
 		});
+		for (const Array &a : list)
+			to[kind]->push_back(a.functions);
+	}
 }
 
-void Startup::runConstructors(int argc, char **argv, char **envp) const
+void Program::runConstructors(int argc, char **argv, char **envp) const
 {
-	for (const Array &a : arrays[INIT])
-		for (size_t i = 0; i < a.nr; i++)
+	for (const auto &[first, nr] : constructors)
+		for (size_t i = 0; i < nr; i++)
 			reinterpret_cast<void (*)(int, char **, char **)>(
-				const_cast<void *>(a.first[i]))(argc, argv, envp);
+				const_cast<void *>(first[i]))(argc, argv, envp);
 }
 
-void Startup::runDestructors() const
+void Program::runDestructors() const
 {
-	for (auto a = arrays[FINI].rbegin(); a != arrays[FINI].rend(); ++a)
-		for (size_t i = a->nr; i; i--)
+	for (auto a = destructors.rbegin(); a != destructors.rend(); ++a)
+		for (size_t i = a->second; i; i--)
 			reinterpret_cast<void (*)()>(const_cast<void *>(a->first[i - 1]))();
 }

@@ -8,6 +8,7 @@
  * memory.cpp	where the linkers put it, and what is counted
  * mcjit.cpp, orc.cpp	the engines, which link the objects
  * startup.cpp	constructors and destructors
+ * remote.cpp	--memory=remote: another process compiles and links
  */
 #ifndef WXLLI_HPP
 #define WXLLI_HPP
@@ -19,11 +20,12 @@
 #include <vector>
 
 #include <llvm/ExecutionEngine/JITEventListener.h>
+#include <llvm/ExecutionEngine/Orc/ExecutorProcessControl.h>
 #include <llvm/ExecutionEngine/Orc/ObjectLinkingLayer.h>
 #include <llvm/Object/ObjectFile.h>
 #include <llvm/Support/MemoryBuffer.h>
 
-#include <wxpool/llvm.hpp>
+#include <wxpool/llvm-remote.hpp>
 
 /* die() - print one line "wxlli: ..." and end the process with status 1 */
 [[noreturn]] void die(const llvm::Twine &message);
@@ -44,7 +46,7 @@ inline void must(llvm::Error err)
 		die(std::move(err));
 }
 
-enum class MemoryKind { Secure, Portable, Fast, LLVM };
+enum class MemoryKind { Secure, Portable, Fast, LLVM, Remote };
 
 struct Options {
 	bool orc = true;
@@ -115,40 +117,70 @@ struct Near {
 extern const Near nearby[];
 extern const size_t nrNear;
 
+/* Program - all that is needed of one to run it, at its addresses in the process that does */
+struct Program {
+	using Array = std::pair<const void *const *, size_t>;	/* of functions */
+
+	void runConstructors(int argc, char **argv, char **envp) const;
+	void runDestructors() const;
+
+	void *entry = nullptr;
+	bool returns = true;
+	std::vector<Array> constructors, destructors;	/* the last of these begins */
+};
+
 /* Startup - constructors and destructors, found by the names of their sections */
 class Startup {
 public:
 	/* By any thread that links. @object: its place in the order, or -1: after the others */
 	void add(unsigned int object, llvm::StringRef section, const void *address, size_t size);
 
-	/* Orders them, once all is linked: nothing needs the engine at exit */
-	void prepare();
-
-	void runConstructors(int argc, char **argv, char **envp) const;
-	void runDestructors() const;
+	/* Orders them, once all is linked: nothing needs the engine at exit. */
+	void order(Program &program);
 
 	static bool isMine(llvm::StringRef section);
 
 private:
 	struct Array {
 		unsigned int priority, object;
-		const void *const *first;
-		size_t nr;
+		Program::Array functions;
 	};
 
 	std::mutex lock;
 	std::vector<Array> arrays[2];
 };
 
+/*
+ * Connection - to the process that runs what is compiled here, with --memory=remote
+ * in, out: LLVM's
+ * socket: the memory's; theirs: the number of its other end in that process
+ */
+struct Connection {
+	int in, out, socket, theirs;
+};
+
+/*
+ * linkRemotely() - have another process link the program, by @link, for this one to run
+ *
+ * The other one is a child, which has ended when this returns.
+ */
+Program linkRemotely(Program (*link)(const Connection *));
+
+/* tell() - tell the other process of a program that is linked for it */
+void tell(llvm::orc::ExecutorProcessControl &control, const Program &program);
+
 /* Memory - the context and the managers on it; and what linkers tell of what they put there */
 class Memory {
 public:
-	/* Opens the context, with a window for @objects. */
-	explicit Memory(const Objects &objects);
+	/* Opens the context, with a window for @objects, and attaches the other process, if any. */
+	Memory(const Objects &objects, const Connection *connection);
 	~Memory();
 
 	std::unique_ptr<llvm::RTDyldMemoryManager> rtdyld();
 	std::unique_ptr<llvm::jitlink::JITLinkMemoryManager> jitlink();
+
+	/* What tells unwinders of JITLink's objects, if that is not LLVM's own */
+	std::unique_ptr<llvm::orc::ObjectLinkingLayer::Plugin> frames();
 
 	/* A section has its address. By any thread that links */
 	void add(llvm::StringRef object, llvm::StringRef section, const void *address, size_t size);
@@ -162,8 +194,14 @@ public:
 
 	Startup startup;
 
+	/* Of the other process, if there is one, until the engine takes it */
+	std::unique_ptr<llvm::orc::ExecutorProcessControl> control;
+
 private:
+	void attach(const Connection &connection);
+
 	std::shared_ptr<wxpool::Context> context;
+	std::shared_ptr<wxpool::Remote> remote;
 	std::vector<std::string> names;		/* of the objects, in their order */
 	wxpool::RTDyldMemory *mcjit = nullptr;	/* its only one */
 	mutable std::mutex lock;
@@ -178,6 +216,8 @@ public:
 
 	/* Links everything that does not depend on what is asked for. */
 	virtual void link(Objects objects) = 0;
+
+	/* An address in the process that runs it */
 	virtual void *find(const std::string &name) = 0;
 };
 
