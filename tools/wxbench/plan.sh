@@ -119,6 +119,15 @@ free()
 	done
 }
 
+# of_llvm VERSION "LINKER PEER" N [EXECUTOR LIBRARY]
+of_llvm()
+{
+	# shellcheck disable=SC2086
+	"$bench-llvm$1" $2 "${bench%/*}/module.o" "${@:3}" 2>&1 && return
+	status=1
+	echo "plan.sh: failed: wxbench-llvm$1 $2"
+}
+
 # Of all that LLVM does, on its own memory and on ours
 llvm()
 {
@@ -129,10 +138,10 @@ llvm()
 		for p in "rtdyld section" "rtdyld wxpool" "rtdyld wxpool-huge" \
 			 "jitlink in-process" "jitlink mapper" "jitlink wxpool" \
 			 "jitlink wxpool-huge"; do
-			# shellcheck disable=SC2086
-			"$bench-llvm$v" $p "${bench%/*}/module.o" $n 2>&1 && continue
-			status=1
-			echo "plan.sh: failed: wxbench-llvm$v $p"
+			of_llvm $v "$p" $n
+		done
+		for p in "remote simple" "remote mapper" "remote wxpool" "remote wxpool-huge"; do
+			of_llvm $v "$p" $n "llvm-jitlink-executor-$v" "${bench%/*}/executor$v.so"
 		done
 	done
 }

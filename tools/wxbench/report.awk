@@ -185,12 +185,17 @@ function llvm_table(    v, i, linkers)
 			table("llvm" v "-" linkers[i], "", "(i) LLVM " v ", " linkers[i] \
 			      ": an object, 1,000 of them alive; all of LLVM counts",
 			      "load:load:0 unload:unload:0 calls:load_calls:3 +calls:unload_calls:3 vmas:vmas:0")
+	for (v = 19; v <= 22; v += 3)
+		table("llvm" v "-remote", "", "(j) LLVM " v ", jitlink, for code that another process runs: " \
+		      "what both do; all of LLVM counts", "load:load:0 unload:unload:0 " \
+		      "messages:load_messages:3 +messages:unload_messages:3 calls:load_calls:1 " \
+		      "+calls:unload_calls:1 vmas:vmas:0")
 }
 
 # Ours as part of the best of LLVM's own
 function of_llvm(w, field,    best, i, n, p, v)
 {
-	n = split("section in-process mapper", p, " ")
+	n = split("section in-process simple mapper", p, " ")
 	for (i = 1; i <= n; i++) {
 		v = get(w, p[i], "", field)
 		if (v != "" && (best == "" || v < best))
@@ -212,6 +217,14 @@ function llvm_summary(    v, w, i, linkers, calls)
 		calls += get(w, "wxpool-huge", "", "unload_calls")
 		figure("llvm" v "_syscalls", calls, "<= 2")
 		figure("llvm" v "_vmas", get(w, "wxpool-huge", "", "vmas"), "<= 0")
+		w = "llvm" v "-remote"
+		figure("llvm" v "_remote_load", of_llvm(w, "load"), "")
+		figure("llvm" v "_remote_unload", of_llvm(w, "unload"), "")
+		figure("llvm" v "_remote_load_messages",
+		       get(w, "wxpool-huge", "", "load_messages"), "<= 1")
+		figure("llvm" v "_remote_unload_messages",
+		       get(w, "wxpool-huge", "", "unload_messages"), "<= 1")
+		figure("llvm" v "_remote_vmas", get(w, "wxpool-huge", "", "vmas"), "<= 0")
 	}
 }
 

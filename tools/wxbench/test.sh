@@ -21,7 +21,10 @@ device_install_vs_llvm device_bytes_per_function device_charged_per_function
 device_free_all_per_pool device_inplace_shootdowns device_install_shootdowns device_install_16m
 llvm19_rtdyld_load llvm19_rtdyld_unload llvm19_jitlink_load llvm19_jitlink_unload llvm19_syscalls
 llvm19_vmas llvm22_rtdyld_load llvm22_rtdyld_unload llvm22_jitlink_load llvm22_jitlink_unload
-llvm22_syscalls llvm22_vmas"
+llvm22_syscalls llvm22_vmas
+llvm19_remote_load llvm19_remote_unload llvm19_remote_load_messages llvm19_remote_unload_messages
+llvm19_remote_vmas llvm22_remote_load llvm22_remote_unload llvm22_remote_load_messages
+llvm22_remote_unload_messages llvm22_remote_vmas"
 
 # check NAME COMMAND...: what it prints is shown where it fails
 check()

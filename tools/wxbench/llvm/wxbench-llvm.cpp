@@ -6,8 +6,10 @@
  *   wxpool, wxpool-huge	<wxpool/llvm.hpp>, the latter in huge pages
  *   section			LLVM's SectionMemoryManager (rtdyld)
  *   in-process, mapper		LLVM's two managers for jitlink
+ *   simple, mapper		the same for code that LLVM's executor runs (remote)
  *
- * All else of LLVM is the same, and counts. Built once for each LLVM.
+ * All else of LLVM is the same, and counts; with "remote" all that both processes do.
+ * Built once for each LLVM.
  */
 #include <cstdarg>
 #include <sys/utsname.h>
@@ -23,6 +25,7 @@
 #include <wxpool/llvm.hpp>
 
 #include "../measure.h"
+#include "remote.hpp"
 
 using namespace llvm;
 using namespace llvm::orc;
@@ -74,14 +77,49 @@ static Expected<std::shared_ptr<wxpool::Context>> openContext()
 
 	options.size = sizeof(options);
 	options.flags = peer == "wxpool-huge" ? WXP_HUGE : 0;
+	if (linker == "remote")
+		options.flags |= WXP_COMPILE_ONLY;
 	return wxpool::Context::open(&options);
 }
 
 /* Of this many objects nothing is counted: the first ones make what all use. */
 static const size_t warm = 20;
 
+/* What has been done so far */
+struct Counts {
+	uint64_t instructions, calls, messages;
+};
+
+static Counts count()
+{
+	bool remote = linker == "remote";
+
+	return { read_instructions(), remote ? callsOfBoth() : calls_made(), messagesSent() };
+}
+
+static void addTo(Counts &sum, const Counts &start)
+{
+	Counts end = count();
+
+	sum.instructions += end.instructions - start.instructions;
+	sum.calls += end.calls - start.calls;
+	sum.messages += end.messages - start.messages;
+}
+
+static int64_t countMappings()
+{
+	return linker == "remote" ? mappingsOfBoth() : measure_vmas();
+}
+
+static int call(LLJIT &jit, ExecutorAddr code)
+{
+	if (linker != "remote")
+		return code.toPtr<int (*)()>()();
+	return must(jit.getExecutionSession().getExecutorProcessControl().runAsIntFunction(code, 0));
+}
+
 struct Totals {
-	uint64_t load = 0, unload = 0, loadCalls = 0, unloadCalls = 0;
+	Counts load = {}, unload = {};
 	int64_t vmas = 0;
 	size_t wrong = 0;
 };
@@ -98,27 +136,24 @@ static Totals run(LLJIT &jit, MemoryBuffer &object, size_t n)
 		trackers.push_back(dylibs[i]->createResourceTracker());
 	}
 	for (i = 0; i < n + warm; i++) {
-		uint64_t calls = calls_made(), start = read_instructions();
+		Counts start = count();
 
 		must(jit.addObjectFile(trackers[i], MemoryBuffer::getMemBuffer(
 			object.getMemBufferRef(), false)));
-		auto code = must(jit.lookup(*dylibs[i], "wxbench_code")).toPtr<int (*)()>();
+		auto code = must(jit.lookup(*dylibs[i], "wxbench_code"));
 
-		if (i >= warm) {
-			t.load += read_instructions() - start;
-			t.loadCalls += calls_made() - calls;
-		} else if (i == warm - 1) {
-			t.vmas = -measure_vmas();
-		}
-		t.wrong += code() != 42;
+		if (i >= warm)
+			addTo(t.load, start);
+		else if (i == warm - 1)
+			t.vmas = -countMappings();
+		t.wrong += call(jit, code) != 42;
 	}
-	t.vmas += measure_vmas();
+	t.vmas += countMappings();
 	for (i = warm; i < n + warm; i++) {
-		uint64_t calls = calls_made(), start = read_instructions();
+		Counts start = count();
 
 		must(trackers[i]->remove());
-		t.unload += read_instructions() - start;
-		t.unloadCalls += calls_made() - calls;
+		addTo(t.unload, start);
 	}
 	return t;
 }
@@ -128,8 +163,9 @@ int main(int argc, char **argv)
 	struct utsname uts;
 	double n;
 
-	if (argc != 5) {
-		fputs("usage: wxbench-llvm rtdyld|jitlink PEER OBJECT N\n", stderr);
+	if (argc != 5 && argc != 7) {
+		fputs("usage: wxbench-llvm rtdyld|jitlink|remote PEER OBJECT N "
+		      "[EXECUTOR LIBRARY]\n", stderr);
 		return 1;
 	}
 	linker = argv[1];
@@ -140,19 +176,25 @@ int main(int argc, char **argv)
 	if (peer == "wxpool" || peer == "wxpool-huge")
 		context = must(openContext());
 	auto object = must(errorOrToExpected(MemoryBuffer::getFile(argv[3])));
-	auto jit = must(LLJITBuilder()
-		.setObjectLinkingLayerCreator([](ExecutionSession &session, auto &&...) {
+	LLJITBuilder builder;
+
+	if (linker == "remote" && argc == 7)
+		builder.setExecutorProcessControl(startExecutor(peer, context, argv[5], argv[6]));
+	else
+		builder.setObjectLinkingLayerCreator([](ExecutionSession &session, auto &&...) {
 			return createLayer(session);
-		})
-		.create());
+		});
+	auto jit = must(builder.create());
 	Totals t = run(*jit, *object, static_cast<size_t>(n));
 
 	if (t.wrong)
 		die("code returned something else");
 	uname(&uts);
 	printf("wxbench: work=llvm%d-%s kernel=%s peer=%s n=%.0f load=%.0f unload=%.0f "
-	       "load_calls=%.3f unload_calls=%.3f vmas=%ld\n", LLVM_VERSION_MAJOR,
-	       linker.c_str(), uts.release, peer.c_str(), n, t.load / n, t.unload / n,
-	       t.loadCalls / n, t.unloadCalls / n, static_cast<long>(t.vmas));
+	       "load_calls=%.3f unload_calls=%.3f vmas=%ld load_messages=%.3f "
+	       "unload_messages=%.3f\n", LLVM_VERSION_MAJOR, linker.c_str(), uts.release,
+	       peer.c_str(), n, t.load.instructions / n, t.unload.instructions / n,
+	       t.load.calls / n, t.unload.calls / n, static_cast<long>(t.vmas),
+	       t.load.messages / n, t.unload.messages / n);
 	return 0;
 }
