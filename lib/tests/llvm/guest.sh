@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The tests of <wxpool/llvm.hpp> on a machine that may load the module, as root:
-# O=BUILD lib/tests/llvm/guest.sh [-q]. With -q those of the newest LLVM alone
+# O=BUILD lib/tests/llvm/guest.sh [VERSION]: those of one LLVM, or of all
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,7 +11,7 @@ O=${O:-$here/../../../build}
 
 tap_test "modprobe wxpool" modprobe wxpool
 WXPOOL_BACKEND=kernel
-[ $# = 0 ] || versions=22
+versions=${1:-19 22}
 # shellcheck source=lib/tests/llvm/run.sh
 . "$here/run.sh"
 # The command that the page has
@@ -22,7 +22,7 @@ page() {
 }
 
 tap_test "what llvm.md prints about executors" page
-for v in ${versions:-19 22}; do
+for v in $versions; do
 	tap_run "LLVM $v, remote" env PROGRAMS="$O/lib/llvm-$v" "$O/lib/llvm-$v/remote"
 	tap_test "LLVM $v: example remote" prints "$O/examples/llvm-$v/remote" \
 		"llvm-jitlink-executor-$v" "$O/examples/llvm-$v/executor.so"
