@@ -245,3 +245,6 @@ module_exit(wxpool_exit);
 MODULE_AUTHOR("The wxpool authors");
 MODULE_DESCRIPTION("Pages whose protection moves from write to execute once");
 MODULE_LICENSE("GPL");
+#ifdef WXPOOL_VERSION		/* out of tree */
+MODULE_VERSION(WXPOOL_VERSION);
+#endif

@@ -21,7 +21,7 @@ dest=$B/root
 prefix=/opt/wx
 inc=$dest$prefix/include
 libdir=$dest$prefix/lib
-version=$(sed -n 's/^VERSION := //p' "$lib/Makefile")
+version=$(cat "$lib/../VERSION")
 
 installs() {
 	make -s -C "$lib" O="$O" DESTDIR="$dest" PREFIX=$prefix SANITIZE= install
