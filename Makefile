@@ -88,6 +88,12 @@ modules_install: modules ## install the module for KDIR (INSTALL_MOD_PATH=)
 modules_uninstall: ## remove the module for KDIR
 	$(call part,kmod,../) KDIR=$(abspath $(KDIR)) modules_uninstall
 
+dist: ## pack the sources
+	$(Q)tools/make-dist $(O)
+
+deb: ## build Debian packages in $(O)/deb
+	$(Q)tools/make-deb $(O)/deb
+
 demo: bed-root ## run LLVM programs on sealed code, in a virtual machine
 	$(Q)$(call in-bed,tools)
 	$(Q)$(bed) module 6.12
@@ -206,6 +212,6 @@ bench-programs: lib
 	$(Q)$(MAKE) -C tools/wxbench O=$(O)
 
 .PHONY: all help modules lib tools wxlli no-wxlli demo-programs install uninstall \
-	modules_install modules_uninstall demo check \
+	modules_install modules_uninstall dist deb demo check \
 	check-kernels check-debug check-rt check-arm64 fuzz torture check-nets model \
 	bench style clean bed-root bed-build guest-programs bench-programs
