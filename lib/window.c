@@ -24,7 +24,7 @@
 #define DEFAULT_WINDOW	((size_t)1 << 30)
 
 /* @size bytes without access, from a multiple of a block on; NULL: there are none */
-char *window_reserve(size_t size)
+static char *reserve(size_t size)
 {
 	size_t extra = 0, before;
 	char *p, *near = NULL;
@@ -49,6 +49,30 @@ char *window_reserve(size_t size)
 		munmap(p + before + size, extra - before);
 	munlock(p + before, size);
 	return p + before;
+}
+
+/*
+ * libgcc takes a function that is at a multiple of 4 GiB for one that the linker has removed, as
+ * the offsets of its frames have 32 bits, and does not unwind it.
+ */
+static bool has_null(const char *p, size_t size)
+{
+	return ((uintptr_t)p - 1) >> 32 != ((uintptr_t)p + size - 1) >> 32;
+}
+
+/* The same without a multiple of 4 GiB, if that can be had: not in one of two neighbours */
+char *window_reserve(size_t size)
+{
+	char *p = reserve(size), *other, *worse;
+
+	if (!p || !has_null(p, size))
+		return p;
+	other = reserve(size);
+	if (!other)
+		return p;
+	worse = has_null(other, size) ? other : p;
+	munmap(worse, size);
+	return worse == p ? other : p;
 }
 
 /* Maps over a part of the window, at the same offset of a file. */

@@ -658,6 +658,35 @@ static void with_limit_of_addresses(unsigned int flags)
 	CHILD_CHECK(child_open_smaller(flags) >= 256 * MIB);
 }
 
+/* There libgcc finds no frames: see window_reserve(). */
+TEST(no_multiple_of_4_gib)
+{
+	const uintptr_t unit = (uintptr_t)4 << 30, half = 512 * MIB;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	uintptr_t start, end;
+	char *top, *filler;
+	struct wxp *w;
+	size_t size;
+	void *base;
+
+	/* The kernel goes on below what it has mapped: the next GiB would have one. */
+	top = mmap(NULL, half, PROT_NONE, flags, -1, 0);
+	end = (uintptr_t)top;
+	start = ((end - half) & ~(unit - 1)) + half;
+	filler = mmap((void *)start, end - start, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+	if (filler != (void *)start) {
+		munmap(top, half);
+		test_skip("something else is mapped there");
+	}
+	CHECK_EQ(wxp_open(&w, NULL), 0);
+	wxp_get_window(w, &base, &size);
+	CHECK(size == 2 * half);
+	CHECK_EQ(((uintptr_t)base - 1) / unit, ((uintptr_t)base + size - 1) / unit);
+	wxp_close(w);
+	munmap(filler, end - start);
+	munmap(top, half);
+}
+
 TEST(limit_of_addresses)
 {
 	if (sanitized() || under_valgrind())
