@@ -213,9 +213,10 @@ int wxp_executor_serve(struct wxp_executor *executor);
  *
  * For executors that are told what to do by other means than wxp_executor_serve(), as
  * LLVM's are. All threads of this process see what was installed before, as after
- * wxp_remote_do(). Whole pages of zeros take no memory. May be called by several threads.
+ * wxp_remote_do(). Zeros take no memory if there are many of them (16 KiB). May be called by
+ * several threads.
  *
- * Return: 0, or -EINVAL (not within variables; then nothing was done).
+ * Return: 0, or -EINVAL (not within variables, or a size is 0; then nothing was done).
  */
 int wxp_executor_write(const struct wxp_executor *executor, const struct wxp_piece *pieces,
 		       size_t nr) WXP_MUST_CHECK;

@@ -17,7 +17,7 @@
 
 #include "remote.h"
 
-#define MANY_ZEROS	(128u << 10)	/* bytes: fewer are stored faster */
+#define MANY_ZEROS	(16u << 10)	/* bytes: fewer are stored faster */
 #define MISC_MAJOR	10		/* of Linux's small devices, as /dev/wxpool is one */
 
 union message {
