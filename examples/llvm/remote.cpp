@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A compiler whose code llvm-jitlink-executor runs: remote EXECUTOR LIBRARY. Nothing that it
 // compiles is executable here, and nothing of it is ever writable there.
+#include <csignal>
 #include <cstdlib>
 #include <sys/wait.h>
 
@@ -48,6 +49,7 @@ int main(int argc, char **argv)
 	int to[2], from[2], packets[2], status;
 	wxp_options options = {};
 
+	signal(SIGPIPE, SIG_IGN);	// an executor that dies is an error of LLVM's
 	if (argc != 3 || pipe(to) || pipe(from) || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, packets))
 		return 1;
 	const Ends ours = { from[0], to[1], packets[0] }, theirs = { to[0], from[1], packets[1] };

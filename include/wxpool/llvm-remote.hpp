@@ -19,6 +19,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#if LLVM_VERSION_MAJOR >= 20
+#include <llvm/ExecutionEngine/Orc/AbsoluteSymbols.h>
+#endif
 #include <llvm/ExecutionEngine/Orc/Core.h>
 #include <llvm/ExecutionEngine/Orc/ExecutorProcessControl.h>
 #include <llvm/ExecutionEngine/Orc/ObjectLinkingLayer.h>
@@ -30,6 +33,79 @@
 #include "llvm.hpp"
 
 namespace wxpool {
+
+/**
+ * class RemoteSymbols - finds symbols of the executor's process
+ *
+ * As LLVM's EPCDynamicLibrarySearchGenerator does, but waits for the answer: RuntimeDyld of
+ * LLVM 19 crashes if a symbol does not come at once. For LLJIT's
+ * setProcessSymbolsJITDylibSetup(), with a connection that does its tasks in other threads.
+ */
+class RemoteSymbols : public llvm::orc::DefinitionGenerator {
+public:
+	explicit RemoteSymbols(llvm::orc::ExecutorProcessControl &e) : epc(e) {}
+
+	llvm::Error tryToGenerate(llvm::orc::LookupState &, llvm::orc::LookupKind,
+				  llvm::orc::JITDylib &dylib, llvm::orc::JITDylibLookupFlags,
+				  const llvm::orc::SymbolLookupSet &names) override
+	{
+		llvm::orc::SymbolLookupSet wanted;
+		llvm::orc::SymbolMap found;
+
+		for (const auto &name : names)
+			wanted.add(name.first, llvm::orc::SymbolLookupFlags::WeaklyReferencedSymbol);
+		auto addresses = lookUp(epc, nullptr, wanted);
+
+		if (!addresses)
+			return addresses.takeError();
+		for (size_t i = 0; i < addresses->size(); i++)
+			if ((*addresses)[i])
+				found[wanted.begin()[i].first] = {(*addresses)[i],
+								  llvm::JITSymbolFlags::Exported};
+		return dylib.define(llvm::orc::absoluteSymbols(std::move(found)));
+	}
+
+	/* The addresses of @names in a library of the executor, in the same order; 0: not there */
+	static llvm::Expected<std::vector<llvm::orc::ExecutorAddr>>
+	lookUp(llvm::orc::ExecutorProcessControl &epc, const char *library,
+	       const llvm::orc::SymbolLookupSet &names)
+	{
+#if LLVM_VERSION_MAJOR < 20
+		auto &dylibs = epc;
+#else
+		auto &dylibs = epc.getDylibMgr();
+#endif
+		std::vector<llvm::orc::ExecutorAddr> addresses;
+		auto handle = dylibs.loadDylib(library);
+
+		if (!handle)
+			return handle.takeError();
+		auto found = dylibs.lookupSymbols({{*handle, names}});
+
+		if (!found)
+			return found.takeError();
+		if (!found->empty())
+			for (const auto &symbol : found->front())
+				addresses.push_back(addressIn(symbol));
+		addresses.resize(names.size());
+		return addresses;
+	}
+
+private:
+	static llvm::orc::ExecutorAddr addressIn(const llvm::orc::ExecutorSymbolDef &s)
+	{
+		return s.getAddress();
+	}
+
+	/* From LLVM 22 on */
+	static llvm::orc::ExecutorAddr
+	addressIn(const std::optional<llvm::orc::ExecutorSymbolDef> &s)
+	{
+		return s ? s->getAddress() : llvm::orc::ExecutorAddr();
+	}
+
+	llvm::orc::ExecutorProcessControl &epc;
+};
 
 /**
  * class Remote - an executor that has a context's code
@@ -146,16 +222,6 @@ private:
 	{
 	}
 
-	static ExecutorAddr addressIn(const llvm::orc::ExecutorSymbolDef &s)
-	{
-		return s.getAddress();
-	}
-
-	static ExecutorAddr addressIn(const std::optional<llvm::orc::ExecutorSymbolDef> &s)
-	{
-		return s ? s->getAddress() : ExecutorAddr();
-	}
-
 	/* The address of attach() in the executor */
 	llvm::Expected<ExecutorAddr> find(const char *library)
 	{
@@ -168,28 +234,20 @@ private:
 				return err;
 			return function;
 		}
-#if LLVM_VERSION_MAJOR < 20
-		auto &dylibs = epc;
-#else
-		auto &dylibs = epc.getDylibMgr();
-#endif
-		auto handle = dylibs.loadDylib(library);
-
-		if (!handle)
-			return handle.takeError();
-		llvm::orc::SymbolLookupSet names(epc.intern(attachName),
-						 llvm::orc::SymbolLookupFlags::WeaklyReferencedSymbol);
-		auto found = dylibs.lookupSymbols({{*handle, names}});
+		auto found = RemoteSymbols::lookUp(
+			epc, library,
+			llvm::orc::SymbolLookupSet(
+				epc.intern(attachName),
+				llvm::orc::SymbolLookupFlags::WeaklyReferencedSymbol));
 
 		if (!found)
 			return found.takeError();
-		if (!found->empty() && !found->front().empty())
-			function = addressIn(found->front().front());
-		if (!function)
+		if (!found->front())
 			return llvm::make_error<llvm::StringError>(
-				llvm::Twine("wxpool: ") + library + " has no function " + attachName,
+				llvm::Twine("wxpool: ") + library + " has no function " + attachName +
+				": it has to be made of <wxpool/llvm-executor.cpp>",
 				llvm::inconvertibleErrorCode());
-		return function;
+		return found->front();
 	}
 
 	llvm::Error findFrames()
@@ -205,7 +263,7 @@ private:
 #endif
 	}
 
-	/* Both sides are in it at once. If ours fails, theirs does at once. */
+	/* Both sides are in it at once. If one fails, the other does at once. */
 	llvm::Error attach(int theirs, const char *library)
 	{
 		std::promise<llvm::MSVCPExpected<Addresses>> promise;
@@ -216,7 +274,9 @@ private:
 			return function.takeError();
 		epc.callSPSWrapperAsync<SPSAttach>(
 			llvm::orc::ExecutorProcessControl::RunInPlace(), *function,
-			[&promise](llvm::Error wire, llvm::Expected<Addresses> addresses) {
+			[this, &promise](llvm::Error wire, llvm::Expected<Addresses> addresses) {
+				if (wire || !addresses)
+					shutdown(socket, SHUT_RDWR);
 				if (wire) {
 					llvm::consumeError(addresses.takeError());
 					promise.set_value(std::move(wire));
@@ -232,9 +292,8 @@ private:
 		llvm::Expected<Addresses> addresses = promise.get_future().get();
 
 		if (!addresses)
-			return err && err != -EPIPE ?
-			       llvm::joinErrors(error("cannot connect", err), addresses.takeError()) :
-			       addresses.takeError();
+			return !err || err == -EPIPE ? addresses.takeError() :
+			       llvm::joinErrors(error("cannot connect", err), addresses.takeError());
 		if (err)
 			return error("cannot connect", err);
 		std::tie(executor, initializer, deinitializer) = *addresses;
@@ -363,14 +422,14 @@ public:
 	~RemoteRTDyldMemory() override { RTDyldMemory::deregisterEHFrames(); }
 
 protected:
-	llvm::Error initialize(const std::vector<std::unique_ptr<Placement>> &placements,
+	llvm::Error initialize(const std::vector<std::unique_ptr<Placement>> &installed,
 			       const EHFrameInfos &frames) override
 	{
 		std::promise<llvm::MSVCPError> promise;
 		llvm::orc::shared::AllocActions actions;
 		std::vector<const Placement *> list;
 
-		for (const auto &p : placements)
+		for (const auto &p : installed)
 			list.push_back(p.get());
 		for (const auto &f : frames)
 			actions.push_back(remote->frames(llvm::orc::ExecutorAddr::fromPtr(f.Addr),

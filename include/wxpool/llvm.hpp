@@ -54,7 +54,7 @@ inline llvm::Error error(const llvm::Twine &what, int err)
  */
 class Context {
 public:
-	/** open() - as wxp_open() */
+	/** open() - as wxp_open(); without options that takes the best backend that there is */
 	static llvm::Expected<std::shared_ptr<Context>> open(const wxp_options *opts = nullptr)
 	{
 		struct wxp *wxp;
@@ -141,6 +141,18 @@ struct Segment {
 	size_t used = 0, content = 0;
 	char *target = nullptr, *local = nullptr;
 };
+
+/* @segments have no place in the window. */
+inline llvm::Error noPlace(llvm::ArrayRef<Segment> segments, int err)
+{
+	size_t code = 0, constants = 0, variables = 0;
+
+	for (const Segment &s : segments)
+		*(s.prot == WXP_RX ? &code : s.prot == WXP_R ? &constants : &variables) += s.size;
+	return error("no place for " + llvm::Twine(code) + " bytes of code, " +
+		     llvm::Twine(constants) + " of constants and " + llvm::Twine(variables) +
+		     " of variables", err);
+}
 
 /*
  * Placement - an object on its way, in a pool that is freed unless it is released
@@ -360,7 +372,7 @@ public:
 
 		std::copy_if(std::begin(want), std::end(want), std::back_inserter(some),
 			     [](const Segment &s) { return s.size; });
-		check("no place", current().place(some));
+		checkPlace(some, current().place(some));
 	}
 
 	uint8_t *allocateCodeSection(uintptr_t size, unsigned align, unsigned id,
@@ -469,6 +481,13 @@ private:
 		return !err;
 	}
 
+	bool checkPlace(llvm::ArrayRef<Segment> segments, int err)
+	{
+		if (err && failure.empty())
+			failure = llvm::toString(noPlace(segments, err));
+		return !err;
+	}
+
 	uint8_t *allocate(wxp_prot prot, size_t size, size_t align, unsigned id,
 			  llvm::StringRef name)
 	{
@@ -477,7 +496,8 @@ private:
 
 		align = std::max<size_t>(align, 1);
 		if (!carve(p, prot, size, align, target, local) &&
-		    (!check("no place", p.place(Segment{size, align, prot})) ||
+		    (!checkPlace(Segment{size, align, prot},
+				 p.place(Segment{size, align, prot})) ||
 		     !carve(p, prot, size, align, target, local)))
 			return nowhere(p, size, align);
 		llvm::orc::ExecutorAddr address = p.executorAddress(target);
@@ -655,11 +675,9 @@ private:
 					{seg.ContentSize + seg.ZeroFillSize,
 					 seg.Alignment.value(), protFor(group.getMemProt())});
 			}
-			err = standard.place(segments[0]);
-			if (!err)
-				err = transient.place(segments[1]);
-			if (err)
-				return error("no place", err);
+			for (int i = 0; i < 2; i++)
+				if ((err = (i ? transient : standard).place(segments[i])))
+					return noPlace(segments[i], err);
 			for (auto &[group, seg] : layout.segments()) {
 				bool t = isTransient(group);
 				Segment &s = (t ? transient : standard).segments[next[t]++];

@@ -88,6 +88,15 @@ breakpoint()
 		--args "$wxlli" --memory="$memory" --gdb "$whole/hot.bc" abort
 }
 
+# One by a write is not hit, and nobody says so.
+no_breakpoint()
+{
+	gdb -q -batch -ex 'set breakpoint pending on' -ex 'break hot_loop' -ex run \
+		--args "$wxlli" --memory="$memory" --gdb "$whole/hot.bc" abort > "$tmp/got" 2>&1
+	cat "$tmp/got"
+	grep SIGABRT "$tmp/got" && ! grep 'Breakpoint 1, ' "$tmp/got"
+}
+
 # What the page prints
 page()
 {
@@ -131,6 +140,7 @@ if [ "$memory" = secure ]; then
 	done
 	want='Hardware assisted breakpoint.*hot\.c'
 	tap_test "gdb has the processor's breakpoints" prints breakpoint
+	tap_test "gdb misses one that it writes" no_breakpoint
 	want='jitted-.*hot_loop'
 	tap_test "perf shows names, as Documentation/debugging.md says" prints page
 	tap_test "perf shows names, --engine=mcjit" prints profiler --engine=mcjit
