@@ -333,6 +333,17 @@ define i32 @main() {
   ret i32 %r
 }
 END
+# Status 1 if a SIGCHLD is pending
+ir pending <<'END'
+declare i32 @sigpending(ptr)
+declare i32 @sigismember(ptr, i32)
+define i32 @main() {
+  %set = alloca [128 x i8]
+  %p = call i32 @sigpending(ptr %set)
+  %r = call i32 @sigismember(ptr %set, i32 17)
+  ret i32 %r
+}
+END
 ir writes_code <<'END'
 define i32 @main() {
   store volatile i8 0, ptr @main
@@ -713,9 +724,51 @@ remote_dies()
 	return "$status"
 }
 
+# remote_under STATUS LINES COMMAND [ARG]...: wxlli by that command ends with that status,
+# and that many lines of errors
+remote_under()
+{
+	local status=0
+
+	"${@:3}" 2> "$tmp/err" < /dev/null || status=$?
+	echo "status $status"
+	cat "$tmp/err"
+	[ "$status" -eq "$1" ] && [ "$(wc -l < "$tmp/err")" -eq "$2" ]
+}
+
+# What it is started with, that a compiler in a child could disturb, or be disturbed by
+test_remote_start()
+{
+	local remote=("$wxlli" --memory=remote)
+
+	chmod 755 "$ir"		# for another user
+	error "remote: the compiler has ended before it is heard" "no.such.ll: No such file" \
+		--memory=remote --dlopen="$demo/slow.so" "$ir/no.such.ll"
+	# shellcheck disable=SC2016
+	check "remote: without standard streams" remote_under 7 0 \
+		bash -c '"$@" <&- >&- 2>&-' - "${remote[@]}" --stats "$ir/seven.ll"
+	# shellcheck disable=SC2016
+	check "remote: an error without standard streams" remote_under 1 0 \
+		bash -c '"$@" <&- >&- 2>&-' - "${remote[@]}" "$ir/no.such.ll"
+	check "remote: no SIGCHLD is left for the program" remote_under 0 0 \
+		env --block-signal=CHLD "${remote[@]}" "$ir/pending.ll"
+	check "remote: one line with SIGCHLD ignored" remote_under 1 1 \
+		env --ignore-signal=CHLD "${remote[@]}" "$ir/no.such.ll"
+	# shellcheck disable=SC2016
+	check "remote: few processes are enough" remote_under 7 0 \
+		setpriv --reuid 65534 --clear-groups bash -c 'ulimit -u 6 && exec "$@"' - \
+		"${remote[@]}" "$ir/seven.ll"
+	# shellcheck disable=SC2016
+	check "remote: too few processes are one line" remote_under 1 1 \
+		setpriv --reuid 65534 --clear-groups bash -c 'ulimit -u 2 && exec "$@"' - \
+		"${remote[@]}" "$ir/seven.ll"
+}
+
 test_remote()
 {
 	local linker side good
+
+	test_remote_start
 
 	for linker in jitlink rtdyld; do
 		test_programs --memory=remote --linker=$linker

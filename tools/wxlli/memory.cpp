@@ -92,6 +92,7 @@ Memory::Memory(const Objects &objects, const Connection *connection)
 		attach(*connection);
 }
 
+/* No thread but LLVM's that listens: what it would hand on to others never waits. */
 void Memory::attach(const Connection &connection)
 {
 	orc::SimpleRemoteEPC::Setup setup;
@@ -102,9 +103,10 @@ void Memory::attach(const Connection &connection)
 						     connection.theirs));
 		return jitlink();
 	};
+	tellReady(connection);
 	control = must(orc::SimpleRemoteEPC::Create<orc::FDSimpleRemoteEPCTransport>(
-		std::make_unique<orc::DynamicThreadPoolTaskDispatcher>(std::nullopt),
-		std::move(setup), connection.in, connection.out));
+		std::make_unique<orc::InPlaceTaskDispatcher>(), std::move(setup), connection.in,
+		connection.out));
 }
 
 Memory::~Memory()

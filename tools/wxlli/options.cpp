@@ -203,7 +203,7 @@ int parseOptions(int argc, char **argv)
 	if (!options.orc && linker && options.jitlink)
 		die("--engine=mcjit has no --linker=jitlink");
 	if (!options.orc && options.memory == MemoryKind::Remote)
-		die("--engine=mcjit has no --memory=remote: it runs what it links itself");
+		die("--engine=mcjit has no --memory=remote: MCJIT knows only its own process");
 	if (options.memory == MemoryKind::Remote && (options.gdb || options.perf))
 		die("--memory=remote has neither --gdb nor --perf");
 	options.jitlink &= options.orc;

@@ -144,8 +144,8 @@ public:
 private:
 	/*
 	 * Also for another process, which has the same libraries (remote.cpp): to ask it would
-	 * take a message, and is not for RuntimeDyld, which crashes if LLVM 19 looks up
-	 * anything that does not come at once.
+	 * take a message, and a thread that can wait for it; and RuntimeDyld of LLVM 19 crashes
+	 * if a symbol does not come at once.
 	 */
 	static Expected<JITDylibSP> findInProcess(LLJIT &jit)
 	{

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <pthread.h>
 
 #include <llvm/ExecutionEngine/Orc/Shared/SimpleRemoteEPCUtils.h>
 #include <llvm/ExecutionEngine/Orc/TargetProcess/SimpleRemoteEPCServer.h>
@@ -73,15 +74,54 @@ static auto hear(const char *data, size_t size)
 		}).release();
 }
 
-/* Until the compiler goes, be it at once: reap() knows why. */
+/* LLVM, which listens in one, ends the process if there is none. */
+static void requireThreads()
+{
+	pthread_t thread;
+	int err = pthread_create(&thread, nullptr, [](void *p) { return p; }, nullptr);
+
+	if (err)
+		die(Twine("no thread to listen in: ") + strerror(err));
+	pthread_join(thread, nullptr);
+}
+
+/* Calls of the compiler's, which neither block nor call back, need no threads of their own. */
+class InPlace : public SimpleRemoteEPCServer::Dispatcher {
+	void dispatch(unique_function<void()> work) override { work(); }
+	void shutdown() override {}
+};
+
+/* The compiler is about to connect. LLVM's server crashes if its client goes at once. */
+void tellReady(const Connection &connection)
+{
+	requireThreads();
+	if (write(connection.out, "", 1) != 1)
+		die("the program has ended");
+}
+
+static bool hearReady(const Connection &connection)
+{
+	char byte;
+	ssize_t n;
+
+	do {
+		n = read(connection.in, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	return n == 1;
+}
+
+/* Until the compiler goes, be it before it is ready: reap() knows why. */
 static void serve(const Connection &connection)
 {
+	if (!hearReady(connection))
+		return;
+	requireThreads();
+
 	auto server = SimpleRemoteEPCServer::Create<FDSimpleRemoteEPCTransport>(
 		[](SimpleRemoteEPCServer::Setup &setup) -> Error {
 			auto &symbols = setup.bootstrapSymbols();
 
-			setup.setDispatcher(
-				std::make_unique<SimpleRemoteEPCServer::ThreadDispatcher>());
+			setup.setDispatcher(std::make_unique<InPlace>());
 			setup.setErrorReporter([](Error err) { consumeError(std::move(err)); });
 			symbols = SimpleRemoteEPCServer::defaultBootstrapSymbols();
 			wxpool::addBootstrapSymbols(symbols);
@@ -92,6 +132,42 @@ static void serve(const Connection &connection)
 
 	consumeError(server ? (*server)->waitForDisconnect() : server.takeError());
 }
+
+/* ChildSignal - of the end of the compiler, which the program must not see */
+class ChildSignal {
+public:
+	ChildSignal()
+	{
+		struct sigaction action = {};
+		sigset_t set;
+
+		sigemptyset(&set);
+		sigaddset(&set, SIGCHLD);
+		sigprocmask(SIG_BLOCK, &set, &mask);
+		sigpending(&set);
+		pending = sigismember(&set, SIGCHLD);
+		action.sa_handler = SIG_DFL;		/* if ignored, nobody could wait */
+		sigaction(SIGCHLD, &action, &old);
+	}
+
+	~ChildSignal()
+	{
+		const timespec now = {};
+		sigset_t set;
+
+		sigemptyset(&set);
+		sigaddset(&set, SIGCHLD);
+		if (!pending)
+			sigtimedwait(&set, nullptr, &now);
+		sigaction(SIGCHLD, &old, nullptr);
+		sigprocmask(SIG_SETMASK, &mask, nullptr);
+	}
+
+private:
+	struct sigaction old;
+	sigset_t mask;
+	bool pending;
+};
 
 /* The child has said what went wrong, if it could. */
 static void reap(pid_t child)
@@ -108,16 +184,25 @@ static void reap(pid_t child)
 		die("the compiler ended early");
 }
 
+/* Not among the standard streams, if some of these are closed */
+static void moveUp(int fds[2])
+{
+	for (int i = 0; i < 2; i++) {
+		int low = fds[i];
+
+		if (low > STDERR_FILENO)
+			continue;
+		fds[i] = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		close(low);
+		if (fds[i] < 0)
+			die(Twine("no connection to a compiler: ") + strerror(errno));
+	}
+}
+
 /* Two pipes and a pair of sockets: the descriptors of one side */
 static Connection side(const int to[2], const int from[2], const int sockets[2], int i)
 {
 	return { from[0], to[1], sockets[i], sockets[!i] };
-}
-
-static void closeAll(const Connection &connection)
-{
-	for (int fd : { connection.in, connection.out, connection.socket })
-		close(fd);
 }
 
 Program linkRemotely(Program (*link)(const Connection *))
@@ -128,8 +213,12 @@ Program linkRemotely(Program (*link)(const Connection *))
 	if (pipe2(to, O_CLOEXEC) || pipe2(from, O_CLOEXEC) ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets))
 		die(Twine("no connection to a compiler: ") + strerror(errno));
+	for (int *fds : { to, from, sockets })
+		moveUp(fds);
 
 	Connection compiler = side(to, from, sockets, 0), runner = side(from, to, sockets, 1);
+
+	ChildSignal signal;
 
 	fflush(nullptr);
 	child = fork();
@@ -140,13 +229,17 @@ Program linkRemotely(Program (*link)(const Connection *))
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)
 			_exit(1);
-		closeAll(runner);
+		for (int fd : { runner.in, runner.out, runner.socket })
+			close(fd);
 		link(&compiler);
 		/* What was installed stays, for the other process alone. */
 		_exit(0);
 	}
-	closeAll(compiler);
+	close(compiler.out);
+	close(compiler.socket);
 	serve(runner);
+	/* Open so long, as an answer that nobody hears would be SIGPIPE. */
+	close(compiler.in);
 	reap(child);
 	close(runner.socket);	/* the compiler's end is gone; what is mapped stays */
 	return std::move(told);

@@ -166,6 +166,9 @@ struct Connection {
  */
 Program linkRemotely(Program (*link)(const Connection *));
 
+/* tellReady() - tell the other process that LLVM's connection is about to be made */
+void tellReady(const Connection &connection);
+
 /* tell() - tell the other process of a program that is linked for it */
 void tell(llvm::orc::ExecutorProcessControl &control, const Program &program);
 
