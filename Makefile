@@ -46,7 +46,7 @@ in-bed = mkdir -p $(bedout) && flock $(bedout)/lock env $(bed) enter -- \
 # wxlli needs LLVM, and the demo's programs clang: they are left out where it is missing.
 LLVM_CONFIG ?= llvm-config-19
 CLANG ?= clang-19
-optional := $(if $(shell command -v $(LLVM_CONFIG)),wxlli,no-wxlli) \
+optional := $(if $(shell command -v $(LLVM_CONFIG) && command -v $(CXX)),wxlli,no-wxlli) \
 	$(if $(shell command -v $(CLANG)),demo-programs)
 
 all: modules lib $(optional) ## build the module, the library and the tools
@@ -69,7 +69,8 @@ wxlli: lib
 	$(call part,tools/wxlli,../../)
 
 no-wxlli:
-	@echo "wxlli is left out, as there is no $(LLVM_CONFIG) (Debian: llvm-19-dev)"
+	@echo "wxlli is left out, as there is no $(LLVM_CONFIG) or no $(CXX)" \
+		"(Debian: llvm-19-dev, g++)"
 
 demo-programs: lib
 	$(call part,tools/demo,../../)
