@@ -724,16 +724,16 @@ remote_dies()
 	return "$status"
 }
 
-# remote_under STATUS LINES COMMAND [ARG]...: wxlli by that command ends with that status,
-# and that many lines of errors
-remote_under()
+# ends DESCRIPTION STATUS LINES COMMAND [ARG]...: with that status, and that many lines of
+# errors
+ends()
 {
-	local status=0
+	local status=0 good=0
 
-	"${@:3}" 2> "$tmp/err" < /dev/null || status=$?
-	echo "status $status"
-	cat "$tmp/err"
-	[ "$status" -eq "$1" ] && [ "$(wc -l < "$tmp/err")" -eq "$2" ]
+	"${@:4}" 2> "$tmp/err" < /dev/null || status=$?
+	[ "$status" -eq "$2" ] && [ "$(wc -l < "$tmp/err")" -eq "$3" ] || good=1
+	{ echo "status $status"; cat "$tmp/err"; } > "$tmp/why"
+	result "$good" "$1"
 }
 
 # What it is started with, that a compiler in a child could disturb, or be disturbed by
@@ -745,21 +745,21 @@ test_remote_start()
 	error "remote: the compiler has ended before it is heard" "no.such.ll: No such file" \
 		--memory=remote --dlopen="$demo/slow.so" "$ir/no.such.ll"
 	# shellcheck disable=SC2016
-	check "remote: without standard streams" remote_under 7 0 \
+	ends "remote: without standard streams" 7 0 \
 		bash -c '"$@" <&- >&- 2>&-' - "${remote[@]}" --stats "$ir/seven.ll"
 	# shellcheck disable=SC2016
-	check "remote: an error without standard streams" remote_under 1 0 \
+	ends "remote: an error without standard streams" 1 0 \
 		bash -c '"$@" <&- >&- 2>&-' - "${remote[@]}" "$ir/no.such.ll"
-	check "remote: no SIGCHLD is left for the program" remote_under 0 0 \
+	ends "remote: no SIGCHLD is left for the program" 0 0 \
 		env --block-signal=CHLD "${remote[@]}" "$ir/pending.ll"
-	check "remote: one line with SIGCHLD ignored" remote_under 1 1 \
+	ends "remote: one line with SIGCHLD ignored" 1 1 \
 		env --ignore-signal=CHLD "${remote[@]}" "$ir/no.such.ll"
 	# shellcheck disable=SC2016
-	check "remote: few processes are enough" remote_under 7 0 \
+	ends "remote: few processes are enough" 7 0 \
 		setpriv --reuid 65534 --clear-groups bash -c 'ulimit -u 6 && exec "$@"' - \
 		"${remote[@]}" "$ir/seven.ll"
 	# shellcheck disable=SC2016
-	check "remote: too few processes are one line" remote_under 1 1 \
+	ends "remote: too few processes are one line" 1 1 \
 		setpriv --reuid 65534 --clear-groups bash -c 'ulimit -u 2 && exec "$@"' - \
 		"${remote[@]}" "$ir/seven.ll"
 }
