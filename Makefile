@@ -105,11 +105,12 @@ demo: bed-root ## run LLVM programs on sealed code, in a virtual machine
 plain := init_on_alloc=0 proc_mem.force_override=always
 
 # $(call guest,KERNEL,QUICK,LLVM): the suites that run in a guest. QUICK: see lib/tests/guest.sh;
-# the adapter's tests are those of one LLVM, whose versions differ in what needs no kernel
+# the adapter's tests are those of one LLVM, or none: versions differ in what needs no kernel
 guest = "selftests on $(1)" \
 	"$(bed) run -k $(1) -c 4 -t 1200 -a '$(plain)' -- selftests/run.sh" \
 	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 1500 -- lib/tests/guest.sh $(2)" \
-	"LLVM adapter on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- lib/tests/llvm/guest.sh $(3)" \
+	$(if $(3),"LLVM adapter on $(1)" \
+	"$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- lib/tests/llvm/guest.sh $(3)") \
 	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/demo/check.sh $(2)"
 
 whole = "whole programs on $(1)" \
@@ -132,7 +133,7 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 
 check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 	$(Q)for k in $(KERNELS); do $(bed) module $$k || exit 1; done
-	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k),-q,22)) \
+	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k),-q,$(if $(filter 7.3,$(k)),22))) \
 		$(foreach k,$(filter 7.3,$(KERNELS)),$(call whole,$(k)))
 
 # What these kernels look for is in the module: the library's tests would be of no use.
@@ -159,6 +160,12 @@ check-arm64: bed-root ## the selftests and the library's tests on arm64, emulate
 	$(Q)tools/tap $(O)/check \
 		"selftests on arm64" "$(arm) run -k arm64 -c 4 -t 2400 -- selftests/run.sh" \
 		"library on arm64" "$(arm) run -k arm64 -t 2400 -- lib/tests/guest.sh"
+
+DEBIANS := 12 13
+
+check-packages: bed-root ## build, install, upgrade and purge the Debian packages (DEBIANS=)
+	$(Q)tools/tap $(O)/check $(foreach d,$(DEBIANS),"packages on Debian $(d)" \
+		"tools/package-check $(d)")
 
 model: bed-root ## check the protocol's model, and that it needs each of its steps
 	$(Q)tools/tap $(O)/check model "$(bed) enter -- tools/model/check.sh"
@@ -214,5 +221,5 @@ bench-programs: lib
 
 .PHONY: all help modules lib tools wxlli no-wxlli demo-programs install uninstall \
 	modules_install modules_uninstall dist deb demo check \
-	check-kernels check-debug check-rt check-arm64 fuzz torture check-nets model \
+	check-kernels check-debug check-rt check-arm64 check-packages fuzz torture check-nets model \
 	bench style clean bed-root bed-build guest-programs bench-programs
