@@ -86,20 +86,20 @@ public:
 			return found.takeError();
 		if (!found->empty())
 			for (const auto &symbol : found->front())
-				addresses.push_back(addressIn(symbol));
+				addresses.push_back(toAddress(symbol));
 		addresses.resize(names.size());
 		return addresses;
 	}
 
 private:
-	static llvm::orc::ExecutorAddr addressIn(const llvm::orc::ExecutorSymbolDef &s)
+	static llvm::orc::ExecutorAddr toAddress(const llvm::orc::ExecutorSymbolDef &s)
 	{
 		return s.getAddress();
 	}
 
 	/* From LLVM 22 on */
 	static llvm::orc::ExecutorAddr
-	addressIn(const std::optional<llvm::orc::ExecutorSymbolDef> &s)
+	toAddress(const std::optional<llvm::orc::ExecutorSymbolDef> &s)
 	{
 		return s ? s->getAddress() : llvm::orc::ExecutorAddr();
 	}
