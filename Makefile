@@ -161,10 +161,10 @@ check-arm64: bed-root ## the selftests and the library's tests on arm64, emulate
 		"selftests on arm64" "$(arm) run -k arm64 -c 4 -t 2400 -- selftests/run.sh" \
 		"library on arm64" "$(arm) run -k arm64 -t 2400 -- lib/tests/guest.sh"
 
-DEBIANS := 12 13
+DEBIAN := 12 13
 
-check-packages: bed-root ## build, install, upgrade and purge the Debian packages (DEBIANS=)
-	$(Q)tools/tap $(O)/check $(foreach d,$(DEBIANS),"packages on Debian $(d)" \
+check-packages: bed-root ## build, install, upgrade and purge the Debian packages (DEBIAN=)
+	$(Q)tools/tap $(O)/check $(foreach d,$(DEBIAN),"packages on Debian $(d)" \
 		"tools/package-check $(d)")
 
 model: bed-root ## check the protocol's model, and that it needs each of its steps
