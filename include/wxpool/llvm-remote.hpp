@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <llvm/Config/llvm-config.h>
 #if LLVM_VERSION_MAJOR >= 20
 #include <llvm/ExecutionEngine/Orc/AbsoluteSymbols.h>
 #endif

@@ -10,13 +10,20 @@ O=${O:-$top/build}
 # shellcheck source=lib/tests/tap.sh
 . "$here/../tap.sh"
 
-# compiles VERSION COMPILER...: the headers, alone and without types at run time
+headers=(wxpool/llvm-c.h wxpool/llvm.hpp wxpool/llvm-c.cpp wxpool/llvm-executor.cpp)
+
+# compiles VERSION COMPILER...: the headers, alone and without types at run time; either may
+# be the first
 compiles() {
-	printf '#include <%s>\n' wxpool/llvm-c.h wxpool/llvm.hpp wxpool/llvm-c.cpp \
-		wxpool/llvm-remote.hpp wxpool/llvm-executor.cpp |
-	"${@:2}" -std=c++17 -Wall -Wextra -Werror -fno-rtti -fsyntax-only -D_GNU_SOURCE \
-		-I"$top/include" -isystem "/usr/include/llvm-$1" -isystem "/usr/include/llvm-c-$1" \
-		-x c++ -
+	local order
+
+	for order in "${headers[*]} wxpool/llvm-remote.hpp" "wxpool/llvm-remote.hpp ${headers[*]}"; do
+		# shellcheck disable=SC2086
+		printf '#include <%s>\n' $order |
+		"${@:2}" -std=c++17 -Wall -Wextra -Werror -fno-rtti -fsyntax-only -D_GNU_SOURCE \
+			-I"$top/include" -isystem "/usr/include/llvm-$1" \
+			-isystem "/usr/include/llvm-c-$1" -x c++ -
+	done
 }
 
 c_compiles() {
