@@ -238,6 +238,15 @@ static void store_zeros(char *p, size_t size)
 	memset(p + before + whole, 0, size - before - whole);
 }
 
+/* No source means zeros. */
+static void store(char *p, const void *src, size_t size)
+{
+	if (src)
+		memcpy(p, src, size);
+	else
+		store_zeros(p, size);
+}
+
 /* Returns the number of calls. */
 static uint32_t do_message(struct wxp_executor *e)
 {
@@ -247,10 +256,10 @@ static uint32_t do_message(struct wxp_executor *e)
 
 	for (; op < end; op++) {
 		if (op->what == WXP_REMOTE_WRITE) {
-			memcpy(e->base + op->offset, data, op->size);
+			store(e->base + op->offset, data, op->size);
 			data += op->size;
 		} else if (op->what == WXP_REMOTE_ZERO) {
-			store_zeros(e->base + op->offset, op->size);
+			store(e->base + op->offset, NULL, op->size);
 		} else {
 			e->results[nr++] = call(e->base + op->offset, op->value);
 		}
@@ -315,12 +324,8 @@ WXP_EXPORT int wxp_executor_write(const struct wxp_executor *e, const struct wxp
 	err = sync_cores();
 	if (err)
 		return err;
-	for (i = 0; i < nr; i++) {
-		if (pieces[i].src)
-			memcpy(pieces[i].addr, pieces[i].src, pieces[i].size);
-		else
-			store_zeros(pieces[i].addr, pieces[i].size);
-	}
+	for (i = 0; i < nr; i++)
+		store(pieces[i].addr, pieces[i].src, pieces[i].size);
 	return 0;
 }
 
