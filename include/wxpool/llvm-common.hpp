@@ -1,16 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* LLVM's finalize and dealloc actions, which differ from version to version */
-#ifndef WXPOOL_LLVM_ACTIONS_HPP
-#define WXPOOL_LLVM_ACTIONS_HPP
+/* What compilers and executors share: errors, and LLVM's actions, whose calls differ by version */
+#ifndef WXPOOL_LLVM_COMMON_HPP
+#define WXPOOL_LLVM_COMMON_HPP
 
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include <llvm/ADT/Twine.h>
 #include <llvm/Config/llvm-config.h>
 #include <llvm/ExecutionEngine/Orc/Shared/AllocationActions.h>
 #include <llvm/Support/Error.h>
 
+#include <wxpool.h>
+
 namespace wxpool {
+
+/** error() - an error of the library as LLVM's; @what was not possible */
+inline llvm::Error error(const llvm::Twine &what, int err)
+{
+	return llvm::make_error<llvm::StringError>(
+		"wxpool: " + what + ": " + wxp_strerror(err),
+		std::error_code(-err, std::generic_category()));
+}
 
 /* Runs finalize actions in this process, and returns what undoes them. */
 inline llvm::Expected<std::vector<llvm::orc::shared::WrapperFunctionCall>>
@@ -51,4 +63,4 @@ inline llvm::Error undoActions(const std::vector<llvm::orc::shared::WrapperFunct
 
 } /* namespace wxpool */
 
-#endif /* WXPOOL_LLVM_ACTIONS_HPP */
+#endif /* WXPOOL_LLVM_COMMON_HPP */

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* <wxpool/llvm-executor.hpp>, to be compiled by the program that runs code */
-#include <system_error>
 #include <tuple>
 #include <vector>
 
 #include <wxpool-remote.h>
-#include <wxpool/llvm-actions.hpp>
+#include <wxpool/llvm-common.hpp>
 #include <wxpool/llvm-executor.hpp>
 
 namespace wxpool {
@@ -13,13 +12,6 @@ namespace {
 
 using llvm::orc::ExecutorAddr;
 using llvm::orc::shared::WrapperFunction;
-
-llvm::Error failure(const char *what, int err)
-{
-	return llvm::make_error<llvm::StringError>(
-		std::string("wxpool: ") + what + ": " + wxp_strerror(err),
-		std::error_code(-err, std::generic_category()));
-}
 
 llvm::Error initialize(ExecutorAddr executor,
 		       const std::vector<std::tuple<ExecutorAddr, uint64_t, llvm::StringRef>> &variables,
@@ -36,7 +28,7 @@ llvm::Error initialize(ExecutorAddr executor,
 	}
 	err = wxp_executor_write(executor.toPtr<wxp_executor *>(), pieces.data(), pieces.size());
 	if (err)
-		return failure("cannot store variables", err);
+		return error("cannot store variables", err);
 	return runActions(actions).takeError();
 }
 
@@ -63,7 +55,7 @@ llvm::Expected<std::tuple<ExecutorAddr, ExecutorAddr, ExecutorAddr>> attach(int3
 	int err = wxp_executor_attach(socket, &executor);
 
 	if (err)
-		return failure("the executor cannot attach", err);
+		return error("the executor cannot attach", err);
 	return std::tuple(ExecutorAddr::fromPtr(executor), ExecutorAddr::fromPtr(&initializeWrapper),
 			  ExecutorAddr::fromPtr(&deinitializeWrapper));
 }

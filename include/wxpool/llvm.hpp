@@ -35,17 +35,9 @@
 
 #include <wxpool.h>
 
-#include "llvm-actions.hpp"
+#include "llvm-common.hpp"
 
 namespace wxpool {
-
-/** error() - an error of the library as LLVM's; @what was not possible */
-inline llvm::Error error(const llvm::Twine &what, int err)
-{
-	return llvm::make_error<llvm::StringError>(
-		"wxpool: " + what + ": " + wxp_strerror(err),
-		std::error_code(-err, std::generic_category()));
-}
 
 /**
  * class Context - a context that memory managers share

@@ -31,9 +31,9 @@ installs() {
 		.$prefix/include/wxpool-remote.h
 		.$prefix/include/wxpool-uring.h
 		.$prefix/include/wxpool.h
-		.$prefix/include/wxpool/llvm-actions.hpp
 		.$prefix/include/wxpool/llvm-c.cpp
 		.$prefix/include/wxpool/llvm-c.h
+		.$prefix/include/wxpool/llvm-common.hpp
 		.$prefix/include/wxpool/llvm-executor.cpp
 		.$prefix/include/wxpool/llvm-executor.hpp
 		.$prefix/include/wxpool/llvm-remote.hpp
