@@ -3,7 +3,8 @@
 #
 # Whole programs in wxlli, whose output has to be that of the native ones: through each
 # engine and linker. Prints TAP. check.sh MEMORY [WXLLI]. In a guest (as root) MEMORY is
-# secure, and remote is tested as well; with another, IR is run too, which takes long to compile in an emulated machine.
+# secure, and remote is tested as well; with another, IR is run too, which takes long to
+# compile in an emulated machine.
 
 set -eu
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
