@@ -8,7 +8,6 @@
 #include <atomic>
 #include <thread>
 
-#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -16,7 +15,6 @@
 #include <llvm/AsmParser/Parser.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
 #include <llvm/ExecutionEngine/Orc/RTDyldObjectLinkingLayer.h>
-#include <llvm/ExecutionEngine/Orc/Shared/SimpleRemoteEPCUtils.h>
 #include <llvm/ExecutionEngine/Orc/SimpleRemoteEPC.h>
 #include <llvm/IR/LLVMContext.h>
 #include <llvm/IR/Module.h>
@@ -25,6 +23,7 @@
 
 #include <wxpool/llvm-remote.hpp>
 
+#include "executor.hpp"
 #include "harness.hpp"
 
 using namespace llvm;
@@ -37,36 +36,6 @@ using namespace llvm::orc;
 #endif
 
 #define REMOTE_WAYS	(MASK(RTDYLD) | MASK(JITLINK) | MASK(EPC))
-
-/* LLVM's messages, counted */
-class Transport : public SimpleRemoteEPCTransport {
-public:
-	static unsigned int sent;
-
-	static Expected<std::unique_ptr<Transport>> Create(SimpleRemoteEPCTransportClient &client,
-							   int in, int out)
-	{
-		auto t = std::make_unique<Transport>();
-
-		t->pipes = must(FDSimpleRemoteEPCTransport::Create(client, in, out));
-		return t;
-	}
-
-	Error start() override { return pipes->start(); }
-	void disconnect() override { pipes->disconnect(); }
-
-	Error sendMessage(SimpleRemoteEPCOpcode code, uint64_t number, ExecutorAddr tag,
-			  ArrayRef<char> bytes) override
-	{
-		sent++;
-		return pipes->sendMessage(code, number, tag, bytes);
-	}
-
-private:
-	std::unique_ptr<FDSimpleRemoteEPCTransport> pipes;
-};
-
-unsigned int Transport::sent;
 
 struct Setup {
 	std::string library = std::string(getenv("PROGRAMS")) + "/libexecutor.so";
@@ -84,7 +53,7 @@ public:
 		options.backend = setup.backend;
 		options.flags = setup.backend == WXP_BACKEND_KERNEL ? WXP_COMPILE_ONLY : 0;
 		context = must(wxpool::Context::open(&options));
-		startExecutor();
+		start();
 	}
 
 	~RemoteJit()
@@ -98,9 +67,9 @@ public:
 	/* Connects, and makes the session. */
 	Error connect()
 	{
-		auto epc = SimpleRemoteEPC::Create<Transport>(
+		auto epc = SimpleRemoteEPC::Create<CountingTransport>(
 			std::make_unique<DynamicThreadPoolTaskDispatcher>(std::nullopt),
-			memory(), ours[0], ours[1]);
+			memory(), executor.in, executor.out);
 
 		if (!epc)
 			return epc.takeError();
@@ -214,31 +183,16 @@ private:
 		return true;
 	}
 
-	void startExecutor()
+	/* A runner that is hardened may not open the device either. */
+	void start()
 	{
-		int to[2], from[2], packets[2];
-
-		CHECK(!pipe2(to, O_CLOEXEC) && !pipe2(from, O_CLOEXEC) &&
-		      !socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, packets));
-		pid = fork();
-		if (!pid) {
-			std::string arg = "filedescs=" + std::to_string(dup(to[0])) + "," +
-					  std::to_string(dup(from[1]));
-
-			CHECK(dup2(packets[1], 100) == 100);
-			if (setup.hardened)
-				CHECK(!prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) &&
-				      !setgid(65534) && !setuid(65534));
-			execlp(EXECUTOR, EXECUTOR, arg.c_str(), nullptr);
-			_exit(127);
-		}
+		executor = startExecutor(EXECUTOR, [this] {
+			return !setup.hardened ||
+			       (!prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) &&
+				!setgid(65534) && !setuid(65534));
+		});
+		pid = executor.pid;
 		CHECK(pid > 0);
-		close(to[0]);
-		close(from[1]);
-		close(packets[1]);
-		ours[0] = from[0];
-		ours[1] = to[1];
-		socket = packets[0];
 	}
 
 	SimpleRemoteEPC::Setup memory()
@@ -247,9 +201,10 @@ private:
 
 		s.CreateMemoryManager = [this](SimpleRemoteEPC &epc)
 				-> Expected<std::unique_ptr<jitlink::JITLinkMemoryManager>> {
-			auto r = wxpool::Remote::attach(epc, context, socket,
-							setup.wrongSocket ? 99 : 100,
-							setup.library.c_str());
+			auto r = wxpool::Remote::attach(
+				epc, context, executor.socket,
+				setup.wrongSocket ? Executor::theirs - 1 : Executor::theirs,
+				setup.library.c_str());
 
 			if (!r)
 				return r.takeError();
@@ -307,7 +262,7 @@ private:
 		return tracker;
 	}
 
-	int ours[2], socket;
+	Executor executor;
 };
 
 /* A function with all that objects have: its constants, variables and zeros */
@@ -402,7 +357,7 @@ TEST(thousand_modules, MASK(RTDYLD) | MASK(JITLINK))
 	for (int i = 0; i < nr; i++)
 		dylibs.push_back(&must(j.jit->createJITDylib("d" + std::to_string(i))));
 	for (int round = 0; round < 2; round++) {
-		sent = Transport::sent;
+		sent = CountingTransport::sent;
 		for (int i = 0; i < nr; i++) {
 			trackers[i] = dylibs[i]->createResourceTracker();
 			must(j.jit->addObjectFile(trackers[i], MemoryBuffer::getMemBuffer(
@@ -411,15 +366,15 @@ TEST(thousand_modules, MASK(RTDYLD) | MASK(JITLINK))
 			if (i == 20)
 				before = j.mappings("");
 		}
-		CHECK(Transport::sent - sent <= nr);
+		CHECK(CountingTransport::sent - sent <= nr);
 		CHECK(j.stats().pools == nr);
 		for (int i = 0; i < nr; i += 37)
 			CHECK(must(j.call("f1", i % 1000, dylibs[i])) == 111);
 		CHECK(j.mappings("") <= before + 8);
-		sent = Transport::sent;
+		sent = CountingTransport::sent;
 		for (int i = 0; i < nr; i++)
 			must(trackers[i]->remove());
-		CHECK(Transport::sent - sent <= nr);
+		CHECK(CountingTransport::sent - sent <= nr);
 		CHECK(!j.stats().pools && !j.stats().installed);
 	}
 }

@@ -8,13 +8,13 @@
 #include <wxpool/llvm-remote.hpp>
 
 /*
- * startExecutor() - its process control, with the memory of a peer: LLVM's "simple" or
+ * connectExecutor() - its process control, with the memory of a peer: LLVM's "simple" or
  * "mapper"; or the library's, in @context
  * @name: the program; @library: the library's part of it
  */
 std::unique_ptr<llvm::orc::ExecutorProcessControl>
-startExecutor(const std::string &peer, std::shared_ptr<wxpool::Context> context,
-	      const char *name, const char *library);
+connectExecutor(const std::string &peer, std::shared_ptr<wxpool::Context> context,
+		const char *name, const char *library);
 
 /* LLVM's messages to it so far, and system calls and mappings of both processes */
 uint64_t messagesSent();

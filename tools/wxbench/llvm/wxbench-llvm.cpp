@@ -179,7 +179,8 @@ int main(int argc, char **argv)
 	LLJITBuilder builder;
 
 	if (linker == "remote" && argc == 7)
-		builder.setExecutorProcessControl(startExecutor(peer, context, argv[5], argv[6]));
+		builder.setExecutorProcessControl(connectExecutor(peer, context, argv[5],
+								  argv[6]));
 	else
 		builder.setObjectLinkingLayerCreator([](ExecutionSession &session, auto &&...) {
 			return createLayer(session);
