@@ -83,10 +83,11 @@ valid_json()
 		"$tmp/summary.json" "$tmp/results.json"
 }
 
-# calls_by_strace PEER N: system calls of N modules, as strace counts them
+# calls_by_strace PEER N: system calls of N modules, as strace counts them. How many it takes to
+# reserve a window depends on the address, so that is the same each time.
 calls_by_strace()
 {
-	strace -f -o "$tmp/trace" -e trace=mmap,munmap,mprotect,madvise,ioctl \
+	setarch -R strace -f -o "$tmp/trace" -e trace=mmap,munmap,mprotect,madvise,ioctl \
 		"$bench" module "$1" "n=$2" > "$tmp/line"
 	wc -l < "$tmp/trace"
 }
