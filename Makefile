@@ -138,7 +138,7 @@ check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 
 # What these kernels look for is in the module: the library's tests would be of no use.
 checked = "selftests on $(1)" "$(bed) run -k $(1) -c 2 -t 3600 -- selftests/run.sh" \
-	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 4096 -t 1800 -- tools/demo/check.sh -q" \
+	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 4096 -t 1800 -- tools/demo/check.sh -d" \
 	"fuzzer on $(1)" "$(call fuzz,$(1),10000)"
 
 check-debug: bed-build ## the tests on kernels that look for errors of the module

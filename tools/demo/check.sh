@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 #
 # Tests of wxlli, with the programs of the demo. Prints TAP; fails if a test
-# does. check.sh [-q]: with -q not all of them through each engine, as the kernel makes
-# no difference there. Needs what `make tools` built in $O. --memory=secure is tested where
-# the module is loaded or modprobe can load it (as root, in a guest).
+# does. check.sh [-q|-d]: with -q not all of them through each engine, as the kernel makes
+# no difference there; with -d only those that use the device, each once. Needs what
+# `make tools` built in $O. --memory=secure is tested where the module is loaded or modprobe
+# can load it (as root, in a guest).
 
 set -eu
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -629,7 +630,7 @@ test_secure()
 	local limit=/sys/module/wxpool/parameters/max_bytes_per_context old
 
 	test_memory secure
-	test_programs --memory=secure --engine=mcjit
+	[ "$quick" = -d ] || test_programs --memory=secure --engine=mcjit
 	if [ -z "$quick" ]; then
 		test_programs --memory=secure -O0
 		test_programs --memory=secure --linker=rtdyld
@@ -764,11 +765,9 @@ test_remote_start()
 		"${remote[@]}" "$ir/seven.ll"
 }
 
-test_remote()
+test_remote_programs()
 {
-	local linker side good
-
-	test_remote_start
+	local linker
 
 	for linker in jitlink rtdyld; do
 		test_programs --memory=remote --linker=$linker
@@ -786,15 +785,25 @@ test_remote()
 	error "remote: unresolved symbol" "Symbols not found: \[ no_such_function \]" \
 		--memory=remote "$ir/unresolved.ll"
 	error "remote: no main" "no function 'main'" --memory=remote "$ir/no_main.ll"
+	run --memory=remote --stats --extra-module="$demo/twomod-other.bc" "$demo/twomod-main.bc"
+	check "remote: a pool for each object" \
+		test "$(counter linked pools)" -eq "$(counter linked objects)"
+}
+
+test_remote()
+{
+	local side good
+
+	if [ "$quick" != -d ]; then
+		test_remote_start
+		test_remote_programs
+	fi
 	run --memory=remote "$ir/writes_code.ll"
 	check "remote: a store into the own code ends by SIGSEGV" test "$status" -eq 139
 	run --memory=remote "$demo/maps.ll"
 	check "remote: code is a view of the device" \
 		grep -Eq "^code +[0-9a-f]+-[0-9a-f]+ r-xs .*/dev/wxpool" "$tmp/out"
 	check "remote: nothing is writable and executable" test "$status" -eq 0
-	run --memory=remote --stats --extra-module="$demo/twomod-other.bc" "$demo/twomod-main.bc"
-	check "remote: a pool for each object" \
-		test "$(counter linked pools)" -eq "$(counter linked objects)"
 	good=0
 	remote_program > "$tmp/why" 2>&1 || good=1
 	result $good "remote: a program that runs has no way to add code"
@@ -864,6 +873,10 @@ all()
 {
 	local first second
 
+	if [ "$quick" = -d ]; then
+		test_device
+		return
+	fi
 	second_group > "$ir/second" 2>&1 &
 	second=$!
 	first_group &
