@@ -43,10 +43,10 @@ if [ -z "$programs" ]; then
 	LD_LIBRARY_PATH=$root/dest/usr/local/lib
 	programs=$root/examples
 fi
-for source in "$lib"/../examples/*.c; do
-	name=$(basename "$source" .c)
-	if [ "$name" = ring ] && [ ! -e "$programs/ring" ]; then
-		tap_ok "ring" "not built, for want of liburing"
+for source in "$lib"/../examples/*.{c,cpp}; do
+	name=$(basename "${source%.*}")
+	if [[ $name =~ ^(ring|seccomp|asmjit)$ ]] && [ ! -e "$programs/$name" ]; then
+		tap_ok "$name" "not built, for want of a library"
 	else
 		tap_test "$name" runs "$name"
 	fi
