@@ -113,6 +113,12 @@ guest = "selftests on $(1)" \
 	"$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- lib/tests/llvm/guest.sh $(3)") \
 	"wxlli on $(1)" "$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/demo/check.sh $(2)"
 
+# One security module of those that exclude each other at a time
+policies = "policies with AppArmor" "$(bed) run -k $(1) -a 'lsm=landlock,apparmor' -t 400 -- \
+		policy/tests/guest.sh apparmor filters containers" \
+	"policies with SELinux" "$(bed) run -k $(1) -a 'lsm=landlock,selinux' -t 400 -- \
+		policy/tests/guest.sh selinux"
+
 whole = "whole programs on $(1)" \
 	"$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/whole/check.sh secure"
 
@@ -128,6 +134,7 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 			env WXLLI=$(bedout)/wxlli-22/wxlli tools/demo/check.sh -q" \
 		"whole programs" "$(bed) enter -- tools/whole/check.sh portable" \
 		$(call whole,6.12) \
+		$(call policies,6.12) \
 		"wxbench" "$(bed) run -c 4 -m 1536 -t 1200 -- tools/wxbench/test.sh" \
 		"wxfuzz" "$(bed) run -t 900 -- tools/wxfuzz/test.sh"
 
@@ -160,6 +167,10 @@ check-arm64: bed-root ## the selftests and the library's tests on arm64, emulate
 	$(Q)tools/tap $(O)/check \
 		"selftests on arm64" "$(arm) run -k arm64 -c 4 -t 2400 -- selftests/run.sh" \
 		"library on arm64" "$(arm) run -k arm64 -t 2400 -- lib/tests/guest.sh"
+
+check-systemd: bed-build ## services that publish code, in a guest that systemd boots
+	$(Q)$(bed) module 6.12
+	$(Q)tools/tap $(O)/check services "$(bed) run -s -t 900 -- policy/tests/systemd.sh"
 
 DEBIAN := 12 13
 
@@ -199,7 +210,7 @@ style: bed-root ## checkpatch, sparse, warnings, shellcheck, licences, headers
 	$(Q)tools/tap $(O)/check style "$(bed) enter -- tools/style"
 
 clean: ## remove what was built (not the bed: tools/bed clean)
-	$(Q)rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/wxlli $(O)/wxlli-* $(O)/whole $(O)/demo $(O)/selftests \
+	$(Q)rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/policy $(O)/wxlli $(O)/wxlli-* $(O)/whole $(O)/demo $(O)/selftests \
 		$(O)/check $(O)/logs $(O)/bench $(O)/examples $(bedout)
 
 bed-root:
@@ -215,6 +226,7 @@ guest-programs: lib tools bench-programs
 	$(Q)$(MAKE) -C tools/wxlli O=$(O) LLVM_CONFIG=llvm-config-22
 	$(Q)$(MAKE) -C tools/whole O=$(O)
 	$(Q)$(MAKE) -C selftests O=$(O)
+	$(Q)$(MAKE) -C policy/tests O=$(O)
 
 bench-programs: lib
 	$(Q)$(MAKE) -C tools/wxbench O=$(O)
