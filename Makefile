@@ -233,5 +233,5 @@ bench-programs: lib
 
 .PHONY: all help modules lib tools wxlli no-wxlli demo-programs install uninstall \
 	modules_install modules_uninstall dist deb demo check \
-	check-kernels check-debug check-rt check-arm64 check-packages fuzz torture check-nets model \
+	check-kernels check-debug check-rt check-arm64 check-systemd check-packages fuzz torture check-nets model \
 	bench style clean bed-root bed-build guest-programs bench-programs

@@ -1,0 +1,144 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Services that publish code, in a guest whose first process is systemd (bed.systemd on the
+# kernel's command line); as root. Prints TAP.
+
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+policy=$(dirname "$here")
+top=$(dirname "$policy")
+O=${O:-$top/build}
+# shellcheck source=lib/tests/tap.sh
+. "$top/lib/tests/tap.sh"
+steps=$(mktemp)
+trap 'rm -f "$tap_tmp" "$steps"' EXIT
+unit=wxpool-jit.service
+
+# Programs are where services look for them, and where ProtectSystem= and the like have no say.
+install_files()
+{
+	systemctl --version | head -n 1
+	mkdir -p /etc/{udev/rules,modules-load,sysusers}.d /usr/local/{bin,lib}
+	cp "$policy"/sysusers.d/wxpool.conf /etc/sysusers.d
+	systemd-sysusers
+	# The group is there before udev reads the rule that names it.
+	cp "$policy"/udev/70-wxpool.rules /etc/udev/rules.d
+	cp "$policy"/modules-load.d/wxpool.conf /etc/modules-load.d
+	cp "$policy"/systemd/$unit /etc/systemd/system
+	cp "$O"/policy/probe "$O"/examples/asmjit /usr/local/bin
+	cp "$O"/wxlli/wxlli /usr/bin
+	cp -a "$O"/lib/libwxpool.so* /usr/local/lib
+	cp "$O"/demo/dispatch.ll /usr/local/lib/program.ll
+	ldconfig
+	systemctl daemon-reload
+	udevadm control --reload
+	systemctl restart systemd-modules-load
+	udevadm settle
+	ls -l /dev/wxpool
+	[ "$(stat -c '%a %U %G' /dev/wxpool)" = "660 root wxpool" ]
+}
+
+# in_service COMMAND [PROPERTY...]: what it prints, and its status if that is not 0. (There is
+# no bus, which systemd-run needs.)
+in_service()
+{
+	rm -f /run/output
+	{
+		printf '%s\n' '[Service]' Type=oneshot "ExecStart=$1" StandardOutput=file:/run/output
+		[ $# -lt 2 ] || printf '%s\n' "${@:2}"
+	} > /run/systemd/system/probe.service
+	systemctl daemon-reload
+	systemctl start probe.service > "$steps" 2>&1 || echo "status $?" >> "$steps"
+	cat /run/output >> "$steps"
+}
+
+# gets STEP RESULT [STEP RESULT]...: what the last service said
+gets()
+{
+	cat "$steps"
+	while [ $# -gt 0 ]; do
+		grep -qx "$1 $2" "$steps" || { echo "expected: $1 $2"; return 1; }
+		shift 2
+	done
+}
+
+# set_unit LINE...: changes the example's section [Service]. What it runs ends, so that
+# starting it waits for that.
+set_unit()
+{
+	mkdir -p /run/systemd/system/$unit.d
+	{
+		printf '%s\n' '[Service]' Type=oneshot StandardOutput=file:/run/output \
+			StandardError=file:/run/errors
+		[ $# -eq 0 ] || printf '%s\n' "$@"
+	} > /run/systemd/system/$unit.d/test.conf
+	rm -f /run/output /run/errors
+	systemctl daemon-reload
+}
+
+unit_runs()
+{
+	set_unit "${@:2}"
+	systemctl start $unit || { systemctl status $unit; cat /run/errors; false; }
+	cat /run/output
+	grep -q "$1" /run/output
+}
+
+# unit_fails WORDS LINE...: says why
+unit_fails()
+{
+	set_unit "${@:2}"
+	! systemctl start $unit
+	cat /run/errors
+	grep -q "$1" /run/errors
+}
+
+well_formed()
+{
+	systemd-analyze verify $unit 2>&1 | tee /dev/stderr | { ! grep -q $unit; }
+}
+
+all_works=(open ok info ok alloc ok protect ok install ok map ok run ok free ok freeze ok library ok)
+new='ExecStart='
+
+tap_test "what is installed opens the device to the group" install_files
+tap_test "the example unit is well-formed" well_formed
+tap_test "wxlli runs in it" unit_runs "threaded: 42"
+tap_test "LLVM's own memory manager fails in it" unit_fails "Permission denied\|not permitted" \
+	"$new" "ExecStart=/usr/bin/wxlli --memory=llvm /usr/local/lib/program.ll"
+tap_test "asmjit's example runs in it" unit_runs "backend kernel, returns 42" \
+	"$new" ExecStart=/usr/local/bin/asmjit
+tap_test "without the group the library falls back, if it may" unit_runs "backend portable" \
+	"$new" ExecStart=/usr/local/bin/asmjit Environment=WXPOOL_BACKEND=auto \
+	SupplementaryGroups=
+tap_test "and if it may not, it says why" unit_fails "group wxpool" \
+	"$new" ExecStart=/usr/local/bin/asmjit SupplementaryGroups=
+tap_test "nothing else in it makes memory executable" unit_runs "anonymous EACCES" \
+	"$new" ExecStart=/usr/local/bin/probe
+tap_test "nor is there a ring in it" grep -qx "ring EPERM" /run/output
+
+probe=/usr/local/bin/probe
+in_service $probe
+tap_test "a service of root opens it" gets "${all_works[@]}"
+in_service $probe DynamicUser=yes
+tap_test "DynamicUser= alone does not" gets open EACCES library EACCES
+in_service $probe DynamicUser=yes SupplementaryGroups=wxpool
+tap_test "SupplementaryGroups=wxpool does" gets "${all_works[@]}"
+in_service $probe DevicePolicy=closed
+tap_test "DevicePolicy=closed: refused" gets open EPERM open-read EPERM library EPERM
+in_service $probe DevicePolicy=closed "DeviceAllow=/dev/wxpool r"
+tap_test "DeviceAllow= with 'r': nothing is added" gets open EPERM open-read ok install EBADF
+in_service $probe DevicePolicy=closed "DeviceAllow=/dev/wxpool rw"
+tap_test "DeviceAllow= with 'rw': all works" gets "${all_works[@]}"
+in_service $probe PrivateDevices=yes
+tap_test "PrivateDevices=: there is no device" gets open ENOENT library ENOENT
+in_service $probe PrivateDevices=yes BindPaths=/dev/wxpool "DeviceAllow=/dev/wxpool rw"
+tap_test "BindPaths= brings it" gets "${all_works[@]}"
+in_service $probe NoExecPaths=/ "ExecPaths=/usr"
+tap_test "NoExecPaths=: nothing is mapped" gets open ok map EPERM library EPERM
+in_service $probe NoExecPaths=/ "ExecPaths=/usr /dev/wxpool"
+tap_test "ExecPaths=/dev/wxpool: all works" gets "${all_works[@]}"
+in_service "$probe --fill" MemoryMax=24M
+tap_test "MemoryMax=: refused, not killed" gets fill ENOMEM
+tap_end
