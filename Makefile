@@ -89,6 +89,12 @@ modules_install: modules ## install the module for KDIR (INSTALL_MOD_PATH=)
 modules_uninstall: ## remove the module for KDIR
 	$(call part,kmod,../) KDIR=$(abspath $(KDIR)) modules_uninstall
 
+policy_install: ## install who may open the device (PREFIX=, DESTDIR=)
+	$(call part,policy,../) install
+
+policy_uninstall: ## remove it
+	$(call part,policy,../) uninstall
+
 dist: ## pack the sources
 	$(Q)tools/make-dist $(O)
 
@@ -232,6 +238,6 @@ bench-programs: lib
 	$(Q)$(MAKE) -C tools/wxbench O=$(O)
 
 .PHONY: all help modules lib tools wxlli no-wxlli demo-programs install uninstall \
-	modules_install modules_uninstall dist deb demo check \
+	modules_install modules_uninstall policy_install policy_uninstall dist deb demo check \
 	check-kernels check-debug check-rt check-arm64 check-systemd check-packages fuzz torture check-nets model \
 	bench style clean bed-root bed-build guest-programs bench-programs

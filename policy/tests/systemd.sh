@@ -15,28 +15,44 @@ steps=$(mktemp)
 trap 'rm -f "$tap_tmp" "$steps"' EXIT
 unit=wxpool-jit.service
 
-# Programs are where services look for them, and where ProtectSystem= and the like have no say.
-install_files()
+# as_printed PATTERN: the page's lines from the one that matches to the next empty one
+as_printed()
+{
+	local lines
+
+	lines=$(sed -n "/^    $1/,/^$/s/^    //p" "$top/Documentation/access.md")
+	[ -n "$lines" ]
+	echo "$lines"
+	(cd "$top" && bash -euc "$lines")
+}
+
+policy()
 {
 	systemctl --version | head -n 1
-	mkdir -p /etc/{udev/rules,modules-load,sysusers}.d /usr/local/{bin,lib}
-	cp "$policy"/sysusers.d/wxpool.conf /etc/sysusers.d
-	systemd-sysusers
-	# The group is there before udev reads the rule that names it.
-	cp "$policy"/udev/70-wxpool.rules /etc/udev/rules.d
-	cp "$policy"/modules-load.d/wxpool.conf /etc/modules-load.d
-	cp "$policy"/systemd/$unit /etc/systemd/system
+	as_printed "make policy_install"
+	udevadm settle
+	ls -l /dev/wxpool
+	[ "$(stat -c '%a %U %G' /dev/wxpool)" = "660 root wxpool" ]
+}
+
+# Programs are where services look for them.
+programs()
+{
+	mkdir -p /usr/local/bin /usr/local/lib
 	cp "$O"/policy/probe "$O"/examples/asmjit /usr/local/bin
 	cp "$O"/wxlli/wxlli /usr/bin
 	cp -a "$O"/lib/libwxpool.so* /usr/local/lib
 	cp "$O"/demo/dispatch.ll /usr/local/lib/program.ll
+	cp /usr/local/share/wxpool/$unit /etc/systemd/system
 	ldconfig
-	systemctl daemon-reload
-	udevadm control --reload
-	systemctl restart systemd-modules-load
-	udevadm settle
-	ls -l /dev/wxpool
-	[ "$(stat -c '%a %U %G' /dev/wxpool)" = "660 root wxpool" ]
+}
+
+# What the page shows of the example is in it.
+page()
+{
+	diff <(sed -n '/^    DynamicUser/,/^$/s/^    //p' "$top/Documentation/access.md") \
+		<(grep -E '^(DynamicUser|Supp|Device|Memory.*yes|SystemCallFilter)' \
+			"$policy/systemd/$unit")
 }
 
 # in_service COMMAND [PROPERTY...]: what it prints, and its status if that is not 0. (There is
@@ -89,20 +105,26 @@ unit_runs()
 unit_fails()
 {
 	set_unit "${@:2}"
-	! systemctl start $unit
+	if systemctl start $unit; then
+		return 1
+	fi
 	cat /run/errors
 	grep -q "$1" /run/errors
 }
 
 well_formed()
 {
-	systemd-analyze verify $unit 2>&1 | tee /dev/stderr | { ! grep -q $unit; }
+	systemd-analyze verify $unit > "$steps" 2>&1 || true	# of other units' faults, too
+	cat "$steps"
+	! grep $unit "$steps"
 }
 
 all_works=(open ok info ok alloc ok protect ok install ok map ok run ok free ok freeze ok library ok)
 new='ExecStart='
 
-tap_test "what is installed opens the device to the group" install_files
+tap_test "policy_install opens the device to the group" policy
+tap_test "programs are installed" programs
+tap_test "the page shows the example unit" page
 tap_test "the example unit is well-formed" well_formed
 tap_test "wxlli runs in it" unit_runs "threaded: 42"
 tap_test "LLVM's own memory manager fails in it" unit_fails "Permission denied\|not permitted" \
