@@ -168,7 +168,7 @@ struct wxp_options {
  * finds no backend, the error is the kernel backend's. A process may have several
  * contexts; the numbers of pools are each one's own.
  *
- * Return: 0, or -EINVAL (also: WXPOOL_BACKEND names no backend), -ENOENT (no
+ * Return: 0, or -EINVAL (also: WXPOOL_BACKEND names no backend), -ENODEV (no
  * /dev/wxpool), -EACCES (no permission on it, or a security policy forbids its
  * operations), -EPERM (executable memory is refused), -EPROTO (the module speaks
  * another version), -EMFILE, -ENFILE (too many open files), -ENOMEM (not even the

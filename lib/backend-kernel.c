@@ -60,7 +60,7 @@ static int device_open(void)
 
 	/* The node may be there, made at boot, without the module. */
 	if (fd < 0)
-		return errno == ENXIO || errno == ENODEV ? -ENOENT : -errno;
+		return errno == ENOENT || errno == ENXIO ? -ENODEV : -errno;
 	return backend_keep_fd(fd);
 }
 

@@ -203,7 +203,7 @@ static int open_auto(struct wxp *x)
 	x->backend = WXP_BACKEND_KERNEL;
 	err = window_open(x, &x->window);
 	/* Only if there is no device that can be used, not if memory is short */
-	if (insists(x) || (err != -ENOENT && err != -EACCES && err != -EPERM && err != -EPROTO))
+	if (insists(x) || (err != -ENODEV && err != -EACCES && err != -EPERM && err != -EPROTO))
 		return err;
 	x->fallback = err;
 	x->backend = WXP_BACKEND_PORTABLE;

@@ -12,16 +12,17 @@ static const struct {
 		  "of 2 MiB from 6 MiB to 2 GiB, shares are 90 percent at most, WXP_ONE_ADDRESS "
 		  "does not go with WXP_MSEAL, WXP_PKEY or WXP_COMPILE_ONLY, and WXPOOL_BACKEND is kernel, "
 		  "portable, fast or auto" },
-	{ ENOENT, "no such pool; or, when opening, no /dev/wxpool: the module is not loaded (run "
-		  "'modprobe wxpool'), or the device is not in this container or service (systemd: "
-		  "PrivateDevices=no, or DeviceAllow=/dev/wxpool rw and BindPaths=/dev/wxpool)" },
+	{ ENODEV, "no /dev/wxpool: the module is not loaded (run 'modprobe wxpool'), or the device is "
+		  "not in this container or service (systemd: PrivateDevices=no, or "
+		  "DeviceAllow=/dev/wxpool rw and BindPaths=/dev/wxpool)" },
+	{ ENOENT, "no such pool: it was freed, or nothing was ever put into it" },
 	{ EACCES, "no permission on /dev/wxpool: ask for read and write access to it (group wxpool; "
 		  "in a container, a device rule 'rw'), or have the security policy allow its "
 		  "operations (SELinux: ioctl; AppArmor: 'rw' and 'm' on the node; Landlock: "
 		  "ioctl_dev; seccomp: ioctl). A child that gave up its rights opens before" },
 	{ EPERM, "executable memory is refused: /dev is mounted noexec (in a container, mount it with "
 		 "exec), or a security policy is in the way (AppArmor: 'm' on /dev/wxpool; SELinux: "
-		 "map and execute; a device cgroup; vm.memfd_noexec for the portable backend)" },
+		 "map and execute; seccomp; a device cgroup; vm.memfd_noexec for the portable backend)" },
 	{ EPROTO, "the loaded module wxpool speaks another version: install the module and the library "
 		  "of one release; or the other side of a connection said what it may not" },
 	{ ENOMEM, "out of memory: free pools, or open a larger window (portable: what a forked child "

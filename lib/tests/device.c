@@ -353,7 +353,7 @@ TEST(no_device)
 	if (!pid) {
 		own_mounts();
 		CHILD_CHECK(!mount("none", "/dev", "tmpfs", 0, NULL));
-		check_fallback(-ENOENT);
+		check_fallback(-ENODEV);
 	}
 	wait_child(pid);
 }

@@ -335,7 +335,8 @@ TEST(option_wins_over_environment)
 TEST(kernel_only_with_device)
 {
 	static const char *const automatic[] = { NULL, "", "auto" };
-	int fd = open("/dev/wxpool", O_RDWR), err = fd < 0 ? -errno : 0;
+	int fd = open("/dev/wxpool", O_RDWR);
+	int err = fd >= 0 ? 0 : errno == ENOENT ? -ENODEV : -errno;
 	enum wxp_backend got = WXP_BACKEND_AUTO;
 	int fallback = 1;
 	size_t i;
@@ -372,7 +373,7 @@ static void has_word(int err, const char *word)
 TEST(errors_in_words)
 {
 	static const int all[] = { -EINVAL, -EBADF, -EBUSY, -EXDEV, -ENOMEM, -ENOSPC, -EROFS,
-				   -EPERM, -EACCES, -ENOENT, -EPROTO, -EMFILE, -ENFILE, -ENOSYS,
+				   -EPERM, -EACCES, -ENODEV, -ENOENT, -EPROTO, -EMFILE, -ENFILE, -ENOSYS,
 				   -EOPNOTSUPP, -EFAULT, -E2BIG, -EEXIST, -EHWPOISON };
 	size_t i, j;
 
@@ -390,7 +391,7 @@ TEST(errors_in_words)
 TEST(errors_tell_remedies)
 {
 	has_word(-EINVAL, "WXPOOL_BACKEND");
-	has_word(-ENOENT, "modprobe wxpool");
+	has_word(-ENODEV, "modprobe wxpool");
 	has_word(-EACCES, "/dev/wxpool");
 	has_word(-EPERM, "noexec");
 	has_word(-ENOSPC, "max_bytes_per_context");
@@ -758,7 +759,7 @@ TEST(policy_against_writable_code)
 	if (!pid) {
 		CHILD_CHECK(!prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0));
 		CHILD_CHECK(child_open(WXP_BACKEND_FAST) == -EPERM);
-		CHILD_CHECK(child_open(WXP_BACKEND_KERNEL) == (device ? 0 : -ENOENT));
+		CHILD_CHECK(child_open(WXP_BACKEND_KERNEL) == (device ? 0 : -ENODEV));
 		use_in_place(WXP_BACKEND_PORTABLE, 0);
 		use_in_place(WXP_BACKEND_PORTABLE, WXP_ONE_ADDRESS);
 		if (device) {

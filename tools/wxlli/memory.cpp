@@ -49,7 +49,7 @@ static void chooseWindow(wxp_options &opts, const Objects &objects)
 
 [[noreturn]] static void dieOpening(int err)
 {
-	if (err == -ENOENT)
+	if (err == -ENODEV)
 		die("no secure memory: the module wxpool is not loaded: run 'modprobe wxpool', "
 		    "or use --memory=portable, which protects less");
 	if (options.memory == MemoryKind::Secure || options.memory == MemoryKind::Remote)
