@@ -13,6 +13,7 @@ tests=$O/lib/tests
 
 quick=${1-}
 [ -n "$quick" ] || tap_run "portable, no module" env WXPOOL_BACKEND=portable "$tests/unit"
+tap_run "words" env O="$O" "$here/words.sh"
 tap_test "modprobe wxpool" modprobe wxpool
 tap_run "kernel" env WXPOOL_BACKEND=kernel "$tests/unit"
 tap_run "kernel, faults" env WXPOOL_BACKEND=kernel "$tests/fault"

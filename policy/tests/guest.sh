@@ -171,7 +171,7 @@ filters()
 
 udev()
 {
-	busybox pkill mdev || true	# the bed's own
+	pkill -f 'mdev -d' || true	# the bed's own
 	modprobe -r wxpool
 	mkdir -p /etc/udev/rules.d /etc/sysusers.d
 	cp "$policy"/udev/70-wxpool.rules /etc/udev/rules.d
