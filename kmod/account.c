@@ -11,6 +11,7 @@
 #include <linux/shrinker.h>
 
 #include "internal.h"
+#include "trace.h"
 
 unsigned long wxpool_context_limit;
 unsigned long wxpool_user_limit;
@@ -76,11 +77,14 @@ static bool wxpool_add_below(atomic_long_t *counter, unsigned long n, unsigned l
 /* Counts bytes towards the limits of a context and its user: 0 or -ENOSPC. */
 int wxpool_charge(struct wxpool_context *ctx, unsigned long bytes)
 {
-	if (!wxpool_add_below(&ctx->charged, bytes, READ_ONCE(wxpool_context_limit)))
+	if (!wxpool_add_below(&ctx->charged, bytes, READ_ONCE(wxpool_context_limit))) {
+		trace_wxpool_limit(ctx, false, bytes);
 		return -ENOSPC;
+	}
 	if (wxpool_add_below(&ctx->user->charged, bytes, READ_ONCE(wxpool_user_limit)))
 		return 0;
 	atomic_long_sub(bytes, &ctx->charged);
+	trace_wxpool_limit(ctx, true, bytes);
 	return -ENOSPC;
 }
 

@@ -7,6 +7,7 @@
  * nobody can have seen them, as faults wait for the lock.
  */
 #include "internal.h"
+#include "trace.h"
 
 /* One ALLOC on its way */
 struct wxpool_grant {
@@ -120,6 +121,7 @@ static int wxpool_grant_locked(struct wxpool_grant *grant, u32 id)
 		wxpool_pool_add(pool, grant->ranges[i].offset >> WXPOOL_LINE_SHIFT,
 				grant->ranges[i].length >> WXPOOL_LINE_SHIFT);
 	*wxpool_nr_pages(ctx, WXPOOL_OPEN) += grant->nr_pages;
+	trace_wxpool_alloc(ctx, id, grant->nr_ranges, grant->nr_pages << PAGE_SHIFT);
 	return 0;
 
 err_pages:

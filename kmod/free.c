@@ -12,6 +12,7 @@
 #include <linux/rhashtable.h>
 
 #include "internal.h"
+#include "trace.h"
 
 static void wxpool_end_page(struct wxpool_ending *ending, struct wxpool_page *page, pgoff_t pgoff)
 {
@@ -56,6 +57,7 @@ void wxpool_end_pool(struct wxpool_ending *ending, struct wxpool_pool *pool)
 	u32 i;
 
 	lockdep_assert_held_write(&ending->ctx->lock);
+	trace_wxpool_free(ending->ctx, pool, ending->fate);
 	for (i = 0; i < pool->nr; i++)
 		wxpool_end_extent(ending, &extents[i]);
 	if (ending->fate != WXPOOL_KEPT)
@@ -79,9 +81,12 @@ static void wxpool_keep_pool(void *ptr, void *arg)
 	wxpool_end_pool(ending, pool);
 }
 
-static void wxpool_forget_one(void *pool, void *ending)
+static void wxpool_forget_one(void *pool, void *arg)
 {
-	wxpool_pool_destroy(((struct wxpool_ending *)ending)->ctx, pool);
+	struct wxpool_ending *ending = arg;
+
+	trace_wxpool_free(ending->ctx, pool, ending->fate);
+	wxpool_pool_destroy(ending->ctx, pool);
 }
 
 /* All pools that are live or kept: so nobody has to look which lines are whose. */
@@ -94,10 +99,11 @@ static void wxpool_end_all(struct wxpool_ending *ending)
 	struct wxpool_pool *pool;
 
 	rhashtable_free_and_destroy(&ctx->pools, wxpool_forget_one, ending);
+	ending->fate = WXPOOL_REAPED;
 	list_for_each_entry(heirs, &ctx->heirs, link) {
 		while ((pool = heirs->kept)) {
 			heirs->kept = pool->next;
-			wxpool_pool_destroy(ctx, pool);
+			wxpool_forget_one(pool, ending);
 			cond_resched();
 		}
 	}

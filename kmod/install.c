@@ -9,6 +9,7 @@
  *    fails was ever in an executable page.
  */
 #include "internal.h"
+#include "trace.h"
 
 /* Adjacent lines: a run of ranges that adjoin; of large calls a page, a block, or what is left */
 struct wxpool_part {
@@ -299,6 +300,17 @@ static void wxpool_drop_claims(struct wxpool_inst *inst)
 	wxpool_unmap_ended(&ending);
 }
 
+static void wxpool_trace_inst(const struct wxpool_inst *inst, u32 id)
+{
+	u64 nr_exec = 0;
+	u32 i;
+
+	for (i = 0; i < inst->nr_runs; i++)
+		nr_exec += inst->runs[i].state != WXPOOL_SEALED_R ? inst->runs[i].nr : 0;
+	trace_wxpool_install(inst->ctx, id, inst->nr_ranges, inst->nr_lines << WXPOOL_LINE_SHIFT,
+			     nr_exec << WXPOOL_LINE_SHIFT);
+}
+
 static int wxpool_install_locked(struct wxpool_inst *inst, u32 id)
 {
 	struct wxpool_pool *pool = wxpool_pool_get(inst->ctx, id);
@@ -321,6 +333,8 @@ static int wxpool_install_locked(struct wxpool_inst *inst, u32 id)
 		wxpool_pool_add(pool, part->line, part->nr);
 		cond_resched();
 	}
+	if (trace_wxpool_install_enabled())
+		wxpool_trace_inst(inst, id);
 	return 0;
 }
 

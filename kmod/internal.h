@@ -306,6 +306,7 @@ int wxpool_pool_room(struct wxpool_context *ctx, struct wxpool_pool *pool, unsig
 void wxpool_pool_add(struct wxpool_pool *pool, u64 line, u64 nr);
 void wxpool_count_pool(struct wxpool_context *ctx, const struct wxpool_pool *pool,
 		       struct wxpool_info *info);
+u64 wxpool_pool_bytes(const struct wxpool_pool *pool);
 
 static inline struct wxpool_extent *wxpool_extents(struct wxpool_pool *pool)
 {

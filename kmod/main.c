@@ -13,6 +13,9 @@
 
 #include "internal.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
 module_param_named(max_bytes_per_context, wxpool_context_limit, ulong, 0644);
 MODULE_PARM_DESC(max_bytes_per_context,
 		 "Most bytes that one open of the device may hold (default: as per user)");
@@ -149,7 +152,7 @@ static int wxpool_execute(struct wxpool_context *ctx, const struct wxpool_op *op
 	return err;
 }
 
-static int wxpool_call(struct file *file, unsigned int cmd, void __user *argp, gfp_t gfp)
+static int wxpool_try(struct file *file, unsigned int cmd, void __user *argp, gfp_t gfp)
 {
 	const struct wxpool_op *op = wxpool_find_op(cmd);
 	union wxpool_args args;
@@ -169,6 +172,18 @@ static int wxpool_call(struct file *file, unsigned int cmd, void __user *argp, g
 	if (err || !op->results)
 		return err;
 	return wxpool_copy_results(argp, &args, min_t(size_t, args.vec.size, op->size));
+}
+
+/* With WXPOOL_GFP_NOWAIT: -EAGAIN if it has to be tried without, which is no refusal */
+static int wxpool_call(struct file *file, unsigned int cmd, void __user *argp, gfp_t gfp)
+{
+	int err = wxpool_try(file, cmd, argp, gfp);
+
+	if ((err == -ENOMEM || err == -ENOSPC) && !gfpflags_allow_blocking(gfp))
+		return -EAGAIN;
+	if (err && err != -EAGAIN)
+		trace_wxpool_refuse(file->private_data, _IOC_NR(cmd), -err);
+	return err;
 }
 
 static long wxpool_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -192,10 +207,8 @@ static int wxpool_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	err = security_file_ioctl(cmd->file, cmd->cmd_op, arg);
 	if (err)
 		return err;
-	if (!(issue_flags & IO_URING_F_NONBLOCK))
-		return wxpool_call(cmd->file, cmd->cmd_op, u64_to_user_ptr(arg), WXPOOL_GFP);
-	err = wxpool_call(cmd->file, cmd->cmd_op, u64_to_user_ptr(arg), WXPOOL_GFP_NOWAIT);
-	return err == -ENOMEM || err == -ENOSPC ? -EAGAIN : err;
+	return wxpool_call(cmd->file, cmd->cmd_op, u64_to_user_ptr(arg),
+			   issue_flags & IO_URING_F_NONBLOCK ? WXPOOL_GFP_NOWAIT : WXPOOL_GFP);
 }
 
 static const struct file_operations wxpool_fops = {

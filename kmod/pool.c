@@ -158,3 +158,15 @@ void wxpool_count_pool(struct wxpool_context *ctx, const struct wxpool_pool *poo
 		}
 	}
 }
+
+/* How much it has, for the trace */
+u64 wxpool_pool_bytes(const struct wxpool_pool *pool)
+{
+	const struct wxpool_extent *extents = wxpool_extents((struct wxpool_pool *)pool);
+	u64 nr_lines = 0;
+	u32 i;
+
+	for (i = 0; i < pool->nr; i++)
+		nr_lines += extents[i].nr;
+	return nr_lines << WXPOOL_LINE_SHIFT;
+}

@@ -14,6 +14,7 @@
  * when it first maps a page executable (PG_dcache_clean): a page comes here fresh.
  */
 #include "internal.h"
+#include "trace.h"
 
 /* One PROTECT on its way */
 struct wxpool_seal {
@@ -100,6 +101,18 @@ static int wxpool_seal_pages(struct wxpool_seal *seal)
 	return err;
 }
 
+static void wxpool_trace_seal(const struct wxpool_seal *seal)
+{
+	const struct wxpool_protect_range *range = seal->ranges;
+	u64 bytes = 0, exec = 0;
+
+	for (; range < seal->ranges + seal->nr_ranges; range++) {
+		bytes += range->length;
+		exec += range->prot != WXPOOL_PROT_R ? range->length : 0;
+	}
+	trace_wxpool_protect(seal->ctx, seal->pool->id, seal->nr_ranges, bytes, exec);
+}
+
 int wxpool_op_protect(struct wxpool_context *ctx, union wxpool_args *args, const void *vec,
 		      gfp_t gfp)
 {
@@ -130,6 +143,8 @@ int wxpool_op_protect(struct wxpool_context *ctx, union wxpool_args *args, const
 		err = -ENOENT;
 	else
 		err = wxpool_seal_pages(&seal);
+	if (!err && trace_wxpool_protect_enabled())
+		wxpool_trace_seal(&seal);
 	up_write(&ctx->lock);
 	return err;
 }

@@ -14,6 +14,7 @@
 #include <linux/sched/mm.h>
 
 #include "internal.h"
+#include "trace.h"
 
 #define WXPOOL_MAY	(VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC)
 
@@ -206,16 +207,14 @@ static const struct vm_operations_struct wxpool_guest_vm_ops = {
 };
 
 /*
- * Judges a view that is asked for, and fixes its kind. -EACCES (never allowed), -EXDEV (not owner)
+ * Fixes the kind of a view that is asked for.
  *
  * VM_LOCKED goes because the pages are always in memory, and the core's bookkeeping of it holds
  * references that PROTECT would take for pins. With VM_DONTEXPAND nobody can set it later, and the
  * core does not merge the view.
  */
-int wxpool_judge_view(struct file *file, vm_flags_t *flags,
-		      const struct vm_operations_struct **vm_ops)
+static int wxpool_fix_view(vm_flags_t *flags, bool owner)
 {
-	bool owner = wxpool_is_owner(file->private_data);
 	vm_flags_t asked = *flags;
 
 	if (!(*flags & VM_MAYSHARE))
@@ -246,6 +245,20 @@ int wxpool_judge_view(struct file *file, vm_flags_t *flags,
 	 */
 	if ((*flags & WXPOOL_MAY) == (asked & WXPOOL_MAY))
 		*flags |= VM_DONTEXPAND;
+	return 0;
+}
+
+/* Of a view that is asked for: 0, -EACCES (never allowed) or -EXDEV (not owner) */
+int wxpool_judge_view(struct file *file, vm_flags_t *flags,
+		      const struct vm_operations_struct **vm_ops)
+{
+	bool owner = wxpool_is_owner(file->private_data);
+	int err = wxpool_fix_view(flags, owner);
+
+	if (err) {
+		trace_wxpool_refuse(file->private_data, 0, -err);
+		return err;
+	}
 	*vm_ops = owner ? &wxpool_owner_vm_ops : &wxpool_guest_vm_ops;
 	return 0;
 }
