@@ -7,7 +7,9 @@
  * limit of the context or its user, or when the system needs it, through the shrinker.
  */
 #include <linux/cred.h>
+#include <linux/debugfs.h>
 #include <linux/mutex.h>
+#include <linux/seq_file.h>
 #include <linux/shrinker.h>
 
 #include "internal.h"
@@ -16,7 +18,7 @@
 unsigned long wxpool_context_limit;
 unsigned long wxpool_user_limit;
 
-/* The users with an open context, by uid; guarded by wxpool_users_lock. */
+/* The users with an open context, by uid; changed under wxpool_users_lock, and freed by RCU. */
 static DEFINE_XARRAY(wxpool_users);
 static DEFINE_MUTEX(wxpool_users_lock);
 
@@ -43,8 +45,10 @@ int wxpool_user_get(struct wxpool_context *ctx)
 	ctx->user = xa_load(&wxpool_users, __kuid_val(current_uid()));
 	if (!ctx->user)
 		ctx->user = wxpool_user_new(current_uid());
-	if (ctx->user)
+	if (ctx->user) {
 		list_add(&ctx->link, &ctx->user->contexts);
+		WRITE_ONCE(ctx->user->nr_contexts, ctx->user->nr_contexts + 1);
+	}
 	mutex_unlock(&wxpool_users_lock);
 	return ctx->user ? 0 : -ENOMEM;
 }
@@ -55,9 +59,10 @@ void wxpool_user_put(struct wxpool_context *ctx)
 
 	mutex_lock(&wxpool_users_lock);
 	list_del(&ctx->link);
+	WRITE_ONCE(user->nr_contexts, user->nr_contexts - 1);
 	if (list_empty(&user->contexts)) {
 		xa_erase(&wxpool_users, __kuid_val(user->uid));
-		kfree(user);
+		kfree_rcu(user, rcu);
 	}
 	mutex_unlock(&wxpool_users_lock);
 }
@@ -174,7 +179,24 @@ static unsigned long wxpool_shrink_scan(struct shrinker *shrinker, struct shrink
 	return pages ?: SHRINK_STOP;
 }
 
+/* A line for each user, for root. Without a lock, so that it holds up nobody. */
+static int wxpool_users_show(struct seq_file *m, void *unused)
+{
+	struct wxpool_user *user;
+	unsigned long uid;
+
+	seq_puts(m, "uid\tcontexts\tcharged\tlimit\n");
+	rcu_read_lock();
+	xa_for_each(&wxpool_users, uid, user)
+		seq_printf(m, "%lu\t%u\t%ld\t%lu\n", uid, READ_ONCE(user->nr_contexts),
+			   atomic_long_read(&user->charged), READ_ONCE(wxpool_user_limit));
+	rcu_read_unlock();
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(wxpool_users);
+
 static struct shrinker *wxpool_shrinker;
+static struct dentry *wxpool_debugfs;
 
 int wxpool_account_init(void)
 {
@@ -188,10 +210,13 @@ int wxpool_account_init(void)
 	wxpool_shrinker->count_objects = wxpool_shrink_count;
 	wxpool_shrinker->scan_objects = wxpool_shrink_scan;
 	shrinker_register(wxpool_shrinker);
+	wxpool_debugfs = debugfs_create_dir("wxpool", NULL);
+	debugfs_create_file("users", 0400, wxpool_debugfs, NULL, &wxpool_users_fops);
 	return 0;
 }
 
 void wxpool_account_exit(void)
 {
+	debugfs_remove(wxpool_debugfs);
 	shrinker_free(wxpool_shrinker);
 }

@@ -84,7 +84,9 @@ enum wxpool_state {
 struct wxpool_user {
 	kuid_t uid;
 	struct list_head contexts;	/* under wxpool_users_lock */
+	unsigned int nr_contexts;	/* the same, but read without it */
 	atomic_long_t charged;		/* bytes */
+	struct rcu_head rcu;
 };
 
 /* All that follows is under wxpool_context.lock, if nothing else is said. */
