@@ -143,6 +143,10 @@ net early-write 6.12 '^not ok' \
 net uncharged 6.12 '^not ok' \
 	'pool.c /^int wxpool_pool_room/,/^}/{s/wxpool_get_memory\(ctx, (.*), ctx->gfp\)/kvzalloc(\1, ctx->gfp) ?: ERR_PTR(-ENOMEM)/}' \
 	selftests/limits
+# What io_uring gives to a worker counts as refused.
+net trace 6.12 '^not ok .*uring' \
+	'main.c s/if \(err && err != -EAGAIN\)/if (err)/' \
+	selftests/trace -t uring
 # Whose descriptor it is does not matter.
 net context 6.12 '^not ok .*wrong_context' \
 	'main.c s/if \(args->vec.context \&\& .*\)$/if (0)/' \
