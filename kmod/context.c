@@ -186,7 +186,7 @@ int wxpool_op_info(struct wxpool_context *ctx, union wxpool_args *args, const vo
 	return 0;
 }
 
-/* For people; programs ask INFO. */
+/* For who looks at others' contexts: Documentation/device.md has each line. */
 void wxpool_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	static const char *const names[] = {	/* of counters, as they come */
