@@ -49,7 +49,7 @@ CLANG ?= clang-19
 optional := $(if $(shell command -v $(LLVM_CONFIG) && command -v $(CXX)),wxlli,no-wxlli) \
 	$(if $(shell command -v $(CLANG)),demo-programs)
 
-all: modules lib $(optional) ## build the module, the library and the tools
+all: modules lib wxpool-top $(optional) ## build the module, the library and the tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z0-9_-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
@@ -63,7 +63,10 @@ modules: ## build the kernel module for KDIR (this machine's kernel)
 lib: ## build libwxpool, shared and static
 	$(call part,lib,../)
 
-tools: wxlli demo-programs ## build wxlli and the demo's programs (needs LLVM 19)
+tools: wxpool-top wxlli demo-programs ## build wxpool-top, and with LLVM 19 wxlli and the demo's programs
+
+wxpool-top:
+	$(call part,tools/wxpool-top,../../)
 
 wxlli: lib
 	$(call part,tools/wxlli,../../)
@@ -75,12 +78,14 @@ no-wxlli:
 demo-programs: lib
 	$(call part,tools/demo,../../)
 
-install: lib ## install the library and wxlli if built (PREFIX=, DESTDIR=)
+install: lib wxpool-top ## install the library, wxpool-top, and wxlli if built (PREFIX=, DESTDIR=)
 	$(call part,lib,../) install
+	$(call part,tools/wxpool-top,../../) install
 	$(if $(wildcard $(O)/wxlli/wxlli),$(call part,tools/wxlli,../../) install)
 
 uninstall: ## remove what install has installed
 	$(call part,lib,../) uninstall
+	$(call part,tools/wxpool-top,../../) uninstall
 	$(call part,tools/wxlli,../../) uninstall
 
 modules_install: modules ## install the module for KDIR (INSTALL_MOD_PATH=)
@@ -128,6 +133,9 @@ policies = "policies with AppArmor" "$(bed) run -k $(1) -a 'lsm=landlock,apparmo
 whole = "whole programs on $(1)" \
 	"$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/whole/check.sh secure"
 
+seen = "seen in production on $(1)" \
+	"$(bed) run -k $(1) -c 2 -m 2048 -t 600 -- tools/wxpool-top/check.sh"
+
 check: bed-build ## all tests, those of the module in a guest on 6.12
 	$(Q)$(bed) module 6.12
 	$(Q)tools/tap $(O)/check \
@@ -141,13 +149,14 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 		"whole programs" "$(bed) enter -- tools/whole/check.sh portable" \
 		$(call whole,6.12) \
 		$(call policies,6.12) \
+		$(call seen,6.12) \
 		"wxbench" "$(bed) run -c 4 -m 1536 -t 1200 -- tools/wxbench/test.sh" \
 		"wxfuzz" "$(bed) run -t 900 -- tools/wxfuzz/test.sh"
 
 check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 	$(Q)for k in $(KERNELS); do $(bed) module $$k || exit 1; done
 	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k),-q,$(if $(filter 7.3,$(k)),22))) \
-		$(foreach k,$(filter 7.3,$(KERNELS)),$(call whole,$(k)))
+		$(foreach k,$(filter 7.3,$(KERNELS)),$(call whole,$(k)) $(call seen,$(k)))
 
 # What these kernels look for is in the module: the library's tests would be of no use.
 checked = "selftests on $(1)" "$(bed) run -k $(1) -c 2 -t 3600 -- selftests/run.sh" \
@@ -216,8 +225,9 @@ style: bed-root ## checkpatch, sparse, warnings, shellcheck, licences, headers
 	$(Q)tools/tap $(O)/check style "$(bed) enter -- tools/style"
 
 clean: ## remove what was built (not the bed: tools/bed clean)
-	$(Q)rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/policy $(O)/wxlli $(O)/wxlli-* $(O)/whole $(O)/demo $(O)/selftests \
-		$(O)/check $(O)/logs $(O)/bench $(O)/examples $(bedout)
+	$(Q)rm -rf $(O)/kmod-* $(O)/lib $(O)/lib-* $(O)/policy $(O)/wxlli $(O)/wxlli-* \
+		$(O)/wxpool-top $(O)/whole $(O)/demo $(O)/selftests $(O)/check $(O)/logs $(O)/bench \
+		$(O)/examples $(bedout)
 
 bed-root:
 	$(Q)$(bed) root
@@ -230,6 +240,7 @@ guest-programs: lib tools bench-programs
 	$(Q)$(MAKE) -C tools/wxfuzz O=$(O) all check
 	$(Q)$(MAKE) -C lib O=$(O) tests examples llvm
 	$(Q)$(MAKE) -C tools/wxlli O=$(O) LLVM_CONFIG=llvm-config-22
+	$(Q)$(MAKE) -C tools/wxpool-top O=$(O) check
 	$(Q)$(MAKE) -C tools/whole O=$(O)
 	$(Q)$(MAKE) -C selftests O=$(O)
 	$(Q)$(MAKE) -C policy/tests O=$(O)
@@ -237,7 +248,7 @@ guest-programs: lib tools bench-programs
 bench-programs: lib
 	$(Q)$(MAKE) -C tools/wxbench O=$(O)
 
-.PHONY: all help modules lib tools wxlli no-wxlli demo-programs install uninstall \
+.PHONY: all help modules lib tools wxpool-top wxlli no-wxlli demo-programs install uninstall \
 	modules_install modules_uninstall policy_install policy_uninstall dist deb demo check \
-	check-kernels check-debug check-rt check-arm64 check-systemd check-packages fuzz torture check-nets model \
-	bench style clean bed-root bed-build guest-programs bench-programs
+	check-kernels check-debug check-rt check-arm64 check-systemd check-packages fuzz torture \
+	check-nets model bench style clean bed-root bed-build guest-programs bench-programs
