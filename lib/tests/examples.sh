@@ -26,9 +26,9 @@ builds() {
 		make -s -C "$lib/../examples" O="$root" CC="$CC" CFLAGS="-O2 -Wall -Wextra -Werror"
 }
 
-# It ends by itself, well, and says something.
+# runs COMMAND...: it ends by itself, well, and says something.
 runs() {
-	timeout 60 "$programs/$1" > "$O/lib/example-output"
+	timeout 60 "$@" > "$O/lib/example-output"
 	cat "$O/lib/example-output"
 	[ -s "$O/lib/example-output" ]
 }
@@ -48,7 +48,32 @@ for source in "$lib"/../examples/*.{c,cpp}; do
 	if [[ $name =~ ^(ring|seccomp|asmjit)$ ]] && [ ! -e "$programs/$name" ]; then
 		tap_ok "$name" "not built, for want of a library"
 	else
-		tap_test "$name" runs "$name"
+		tap_test "$name" runs "$programs/$name"
+	fi
+done
+
+# ffi INTERPRETER FILE: an example in another language. It calls code that was loaded, and has
+# a failed call's words.
+ffi() {
+	runs "$1" "$lib/../examples/ffi/$2"
+	grep -E 'The function at 0x[0-9a-f]+ returns 42\.' "$O/lib/example-output"
+	grep -E '^Freed twice: wxp_free: .* pool' "$O/lib/example-output"
+}
+
+# unopened INTERPRETER FILE: what is said if the library cannot be opened
+unopened() {
+	WXPOOL_BACKEND=none runs "$1" "$lib/../examples/ffi/$2" 2> "$O/lib/example-error" && return 1
+	cat "$O/lib/example-error"
+	grep 'wxp_open: ' "$O/lib/example-error"
+}
+
+for pair in "python3 load.py" "luajit load.lua"; do
+	interpreter=${pair% *} name=${pair#* }
+	if command -v "$interpreter" > /dev/null; then
+		tap_test "$name" ffi "$interpreter" "$name"
+		tap_test "$name, opened in vain" unopened "$interpreter" "$name"
+	else
+		tap_ok "$name" "$interpreter is not installed"
 	fi
 done
 tap_end
