@@ -153,9 +153,12 @@ static inline bool group_wait_empty(const struct group *g)
 static inline const char *group_await_empty(const char *name)
 {
 	struct group group;
-	const char *why = group_make(&group, name);
+	const char *why;
 	bool counted;
 
+	if (access(WX_DEV, F_OK))
+		return "no " WX_DEV ": modprobe wxpool first";
+	why = group_make(&group, name);
 	if (why)
 		return why;
 	counted = group_wait_empty(&group);
