@@ -106,6 +106,9 @@ dist: ## pack the sources
 deb: ## build Debian packages in $(O)/deb
 	$(Q)tools/make-deb $(O)/deb
 
+tree: ## make the module a part of the kernel source in LINUX
+	$(Q)tools/make-tree "$(LINUX)"
+
 demo: bed-root ## run LLVM programs on sealed code, in a virtual machine
 	$(Q)$(call in-bed,tools)
 	$(Q)$(bed) module 6.12
@@ -187,6 +190,10 @@ check-systemd: bed-build ## services that publish code, in a guest that systemd 
 	$(Q)$(bed) module 6.12
 	$(Q)tools/tap $(O)/check services "$(bed) run -s -t 900 -- policy/tests/systemd.sh"
 
+check-tree: bed-root ## the module as a part of a kernel's source: built, documented, run
+	$(Q)for k in 6.12 7.3; do $(bed) module $$k || exit 1; done
+	$(Q)tools/tap $(O)/check "kernel tree" "O=$(bedout) tools/tree-check"
+
 DEBIAN := 12 13
 
 check-packages: bed-root ## build, install, upgrade and purge the Debian packages (DEBIAN=)
@@ -249,6 +256,7 @@ bench-programs: lib
 	$(Q)$(MAKE) -C tools/wxbench O=$(O)
 
 .PHONY: all help modules lib tools wxpool-top wxlli no-wxlli demo-programs install uninstall \
-	modules_install modules_uninstall policy_install policy_uninstall dist deb demo check \
-	check-kernels check-debug check-rt check-arm64 check-systemd check-packages fuzz torture \
-	check-nets model bench style clean bed-root bed-build guest-programs bench-programs
+	modules_install modules_uninstall policy_install policy_uninstall tree dist deb demo check \
+	check-kernels check-debug check-rt check-arm64 check-systemd check-tree check-packages \
+	fuzz torture check-nets model bench style clean bed-root bed-build guest-programs \
+	bench-programs
