@@ -192,9 +192,9 @@ check-systemd: bed-build ## services that publish code, in a guest that systemd 
 	$(Q)$(bed) module 6.12
 	$(Q)tools/tap $(O)/check services "$(bed) run -s -t 900 -- policy/tests/systemd.sh"
 
-check-tree: bed-root ## the module as a part of a kernel's source: built, documented, run
+check-tree: bed-root ## the module as a part of a kernel's source: built, documented, run (QUICK=1)
 	$(Q)for k in 6.12 7.3; do $(bed) module $$k || exit 1; done
-	$(Q)tools/tap $(O)/check "kernel tree" "O=$(bedout) tools/tree-check"
+	$(Q)tools/tap $(O)/check "kernel tree" "O=$(bedout) tools/tree-check $(if $(QUICK),quick)"
 
 DEBIAN := 12 13
 
