@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,6 +46,60 @@ static void anonymous(void)
 
 	say("anonymous", mprotect(p, PAGE, PROT_READ | PROT_EXEC) ? errno : 0);
 	munmap(p, PAGE);
+}
+
+/* A file that was written is mapped executable. */
+static void of_file(const char *step, int fd)
+{
+	void *p = MAP_FAILED;
+
+	if (fd >= 0 && write(fd, code, sizeof(code)) == sizeof(code))
+		p = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	say(step, p == MAP_FAILED ? errno : 0);
+	if (p != MAP_FAILED)
+		munmap(p, PAGE);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void temporary(const char *step, const char *folder)
+{
+	of_file(step, open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+}
+
+static void shared_memory(void)
+{
+	int id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
+	void *p = id < 0 ? (void *)-1 : shmat(id, NULL, SHM_EXEC | SHM_RDONLY);
+
+	say("shm", p == (void *)-1 ? errno : 0);
+	if (id >= 0)
+		shmctl(id, IPC_RMID, NULL);
+	if (p != (void *)-1)
+		shmdt(p);
+}
+
+static void over_code(void)
+{
+	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC), err = errno;
+
+	if (fd >= 0)
+		err = pwrite(fd, (void *)say, 1, (uintptr_t)say) == 1 ? 0 : errno;
+	say("mem", err);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Ways to executable memory that are not the device's */
+static void other_ways(void)
+{
+	anonymous();
+	of_file("memfd", memfd_create("probe", MFD_CLOEXEC));
+	temporary("tmp", "/tmp");
+	temporary("var-tmp", "/var/tmp");
+	temporary("dev-shm", "/dev/shm");
+	shared_memory();
+	over_code();
 }
 
 static void operation(const char *step, int fd, unsigned long op, void *arg)
@@ -264,7 +319,7 @@ int main(int argc, char **argv)
 		fill();
 		return 0;
 	}
-	anonymous();
+	other_ways();
 	fd = open("/dev/wxpool", O_RDWR | O_CLOEXEC);
 	say("open", fd < 0 ? errno : 0);
 	if (fd < 0) {

@@ -51,7 +51,7 @@ programs()
 page()
 {
 	diff <(sed -n '/^    DynamicUser/,/^$/s/^    //p' "$top/Documentation/access.md") \
-		<(grep -E '^(DynamicUser|Supp|Device|Memory.*yes|SystemCallFilter)' \
+		<(grep -E '^(DynamicUser|Supp|Device|Memory.*yes|[A-Za-z]*Paths|SystemCallFilter)' \
 			"$policy/systemd/$unit")
 }
 
@@ -131,18 +131,22 @@ tap_test "LLVM's own memory manager fails in it" unit_fails "Permission denied\|
 	"$new" "ExecStart=/usr/bin/wxlli --memory=llvm /usr/local/lib/program.ll"
 tap_test "asmjit's example runs in it" unit_runs "backend kernel, returns 42" \
 	"$new" ExecStart=/usr/local/bin/asmjit
-tap_test "without the group the library falls back, if it may" unit_runs "backend portable" \
-	"$new" ExecStart=/usr/local/bin/asmjit Environment=WXPOOL_BACKEND=auto \
-	SupplementaryGroups=
-tap_test "and if it may not, it says why" unit_fails "group wxpool" \
+tap_test "without the group it fails, and says why" unit_fails "group wxpool" \
 	"$new" ExecStart=/usr/local/bin/asmjit SupplementaryGroups=
-tap_test "nothing else in it makes memory executable" unit_runs "anonymous EACCES" \
-	"$new" ExecStart=/usr/local/bin/probe
-tap_test "nor is there a ring in it" grep -qx "ring EPERM" /run/output
-
+tap_test "there is nothing to fall back to, either" unit_fails "group wxpool" \
+	"$new" ExecStart=/usr/local/bin/asmjit SupplementaryGroups= Environment=WXPOOL_BACKEND=auto
 probe=/usr/local/bin/probe
+tap_test "the device works in it" unit_runs "library ok" "$new" ExecStart=$probe
+cp /run/output "$steps"
+tap_test "nothing else in it makes memory executable" gets anonymous EACCES memfd EPERM tmp EPERM \
+	var-tmp EPERM dev-shm EPERM shm EPERM mem EROFS
+tap_test "nor is there a ring in it" gets ring EPERM
+
 in_service $probe
 tap_test "a service of root opens it" gets "${all_works[@]}"
+tap_test "and has all other ways" gets anonymous ok memfd ok tmp ok var-tmp ok dev-shm ok shm ok mem ok
+in_service $probe MemoryDenyWriteExecute=yes
+tap_test "MemoryDenyWriteExecute= closes one of them" gets anonymous EACCES memfd ok tmp ok mem ok
 in_service $probe DynamicUser=yes
 tap_test "DynamicUser= alone does not" gets open EACCES library EACCES
 in_service $probe DynamicUser=yes SupplementaryGroups=wxpool
@@ -154,11 +158,11 @@ tap_test "DeviceAllow= with 'r': nothing is added" gets open EPERM open-read ok 
 in_service $probe DevicePolicy=closed "DeviceAllow=/dev/wxpool rw"
 tap_test "DeviceAllow= with 'rw': all works" gets "${all_works[@]}"
 in_service $probe PrivateDevices=yes
-tap_test "PrivateDevices=: there is no device" gets open ENOENT library ENOENT
+tap_test "PrivateDevices=: there is no device" gets open ENOENT library ENODEV
 in_service $probe PrivateDevices=yes BindPaths=/dev/wxpool "DeviceAllow=/dev/wxpool rw"
 tap_test "BindPaths= brings it" gets "${all_works[@]}"
 in_service $probe NoExecPaths=/ "ExecPaths=/usr"
-tap_test "NoExecPaths=: nothing is mapped" gets open ok map EPERM library EPERM
+tap_test "NoExecPaths=: nothing is mapped executable" gets open ok map EPERM library EPERM
 in_service $probe NoExecPaths=/ "ExecPaths=/usr /dev/wxpool"
 tap_test "ExecPaths=/dev/wxpool: all works" gets "${all_works[@]}"
 in_service "$probe --fill" MemoryMax=24M
