@@ -2,7 +2,7 @@
 /*
  * A program that has all the code it needs, and has the kernel refuse more, by any context that
  * it has or will open. (For one context wxp_freeze() does.) With arguments it runs these as a
- * command that can publish nothing. Built on libseccomp.
+ * command that can publish nothing by the device. Built on libseccomp.
  *
  * The kernel looks at 32 bits of the number of an operation, so the filter must not look at
  * more: a number with higher bits would pass it. What a ring does, no filter sees: so
