@@ -125,7 +125,7 @@ wxlli_on_6.1 := tools/demo/check.sh -d
 wxlli_on_6.12 := tools/demo/check.sh
 wxlli_on_7.3 := env WXLLI=$(bedout)/wxlli-22/wxlli tools/demo/check.sh -q
 guest = "selftests on $(1)" \
-	"$(bed) run -k $(1) -c 4 -t 1200 -a '$(plain)' -- selftests/run.sh" \
+	"$(bed) run -k $(1) -c $(if $(2),2,4) -t 1200 -a '$(plain)' -- selftests/run.sh" \
 	"library on $(1)" "$(bed) run -k $(1) -c 2 -t 1500 -- lib/tests/guest.sh $(2)" \
 	$(if $(3),"LLVM adapter on $(1)" \
 	"$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- lib/tests/llvm/guest.sh $(3)") \
@@ -137,8 +137,9 @@ policies = "policies with AppArmor" "$(bed) run -k $(1) -a 'lsm=landlock,apparmo
 	"policies with SELinux" "$(bed) run -k $(1) -a 'lsm=landlock,selinux' -t 400 -- \
 		policy/tests/guest.sh selinux"
 
+# $(call whole,KERNEL,ARGUMENTS)
 whole = "whole programs on $(1)" \
-	"$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/whole/check.sh secure"
+	"$(bed) run -k $(1) -c 2 -m 2048 -t 900 -- tools/whole/check.sh secure $(2)"
 
 seen = "seen in production on $(1)" \
 	"$(bed) run -k $(1) -c 2 -m 2048 -t 600 -- tools/wxpool-top/check.sh"
@@ -161,7 +162,8 @@ check: bed-build ## all tests, those of the module in a guest on 6.12
 check-kernels: bed-build ## the tests in guests on 6.1, 6.12 and 7.3
 	$(Q)for k in $(KERNELS); do $(bed) module $$k || exit 1; done
 	$(Q)tools/tap $(O)/check $(foreach k,$(KERNELS),$(call guest,$(k),-q,$(if $(filter 7.3,$(k)),22))) \
-		$(foreach k,$(filter 7.3,$(KERNELS)),$(call whole,$(k)) $(call seen,$(k)))
+		$(foreach k,$(filter 7.3,$(KERNELS)),$(call seen,$(k)) \
+		$(call whole,$(k),$(bedout)/wxlli-22/wxlli hardened))
 
 # What these kernels look for is in the module: the library's tests would be of no use.
 checked = "selftests on $(1)" "$(bed) run -k $(1) -c 2 -t 3600 -- selftests/run.sh" \

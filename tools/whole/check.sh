@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 #
 # Whole programs in wxlli, whose output has to be that of the native ones: through each
-# engine and linker. Prints TAP. check.sh MEMORY [WXLLI]. In a guest (as root) MEMORY is
+# engine and linker. Prints TAP. check.sh MEMORY [WXLLI [hardened]]. In a guest (as root) MEMORY is
 # secure, and remote is tested as well; with another, IR is run too, which takes long to
-# compile in an emulated machine.
+# compile in an emulated machine. With "hardened" programs are run as services with
+# MemoryDenyWriteExecute= are, and no others.
 
 set -eu
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -124,17 +125,15 @@ programs()
 	done
 }
 
-[ "$memory" != secure ] || modprobe wxpool
-programs "${engines[@]}"
-modules cxx
-if [ "$memory" = secure ]; then
+# With the device, also by another process; what debuggers see, on a machine that may count: a
+# container often may not
+with_device()
+{
+	local engine
+
 	memory=remote
 	programs "${remote[@]}"
 	memory=secure
-fi
-
-# On a machine that may count: a container often may not
-if [ "$memory" = secure ]; then
 	for engine in "${engines[@]}"; do
 		want='in gives_up \(why=.*hot\.c:[0-9]+'
 		tap_test "gdb shows names and lines, $engine" prints debugger "$engine"
@@ -145,6 +144,13 @@ if [ "$memory" = secure ]; then
 	want='jitted-.*hot_loop'
 	tap_test "perf shows names, as Documentation/debugging.md says" prints page
 	tap_test "perf shows names, --engine=mcjit" prints profiler --engine=mcjit
+}
+
+[ "$memory" != secure ] || modprobe wxpool
+if [ $# -lt 3 ]; then
+	programs "${engines[@]}"
+	modules cxx
+	[ "$memory" != secure ] || with_device
 fi
 
 for way in mdwe seccomp; do
