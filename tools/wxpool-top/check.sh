@@ -132,6 +132,15 @@ without_root()
 	grep -x 'contexts: 0, bytes: 0' other
 }
 
+# Of no other descriptor a file system is asked, which may not answer: five are of the device.
+asks_of_no_other()
+{
+	strace -o calls -e %%stat wxpool-top
+	grep '"fd/' calls
+	[ "$(grep '"fd/' calls | grep -c 'AT_STATX_DONT_SYNC.*S_IFCHR')" -eq 5 ]
+	[ "$(grep -c '"fd/' calls)" -eq 5 ]
+}
+
 json()
 {
 	bash -c "$(printed '^wxpool-top --json$')" > json
@@ -398,6 +407,7 @@ tap_test "users is root's" users_is_roots
 tap_test "wxpool-top" all_rows
 tap_test "the largest are first" in_order
 tap_test "without root" without_root
+tap_test "no other file is looked at" asks_of_no_other
 tap_test "JSON" json
 exec 7>&-
 wait

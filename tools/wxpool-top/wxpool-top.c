@@ -175,15 +175,18 @@ static void read_process(int proc, struct holder *holder)
 	holder->command[len] = 0;
 }
 
+/*
+ * Asks no file system, as it may never answer: what it knows already will do. Follows the link to
+ * the open file, whatever its name is.
+ */
 static bool is_device(int proc, const char *fd, dev_t device)
 {
-	struct stat st;
+	struct statx st;
 	char name[300];
 
 	snprintf(name, sizeof(name), "fd/%s", fd);
-	/* Follows the link to the open file, whatever its name is. */
-	return !fstatat(proc, name, &st, AT_NO_AUTOMOUNT) && S_ISCHR(st.st_mode) &&
-	       st.st_rdev == device;
+	return !statx(proc, name, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE, &st) &&
+	       S_ISCHR(st.stx_mode) && makedev(st.stx_rdev_major, st.stx_rdev_minor) == device;
 }
 
 static void look_at_process(struct list *list, int proc, int pid, dev_t device)
@@ -199,8 +202,8 @@ static void look_at_process(struct list *list, int proc, int pid, dev_t device)
 	read_process(proc, &holder);
 	while ((entry = readdir(fds)))
 		if (isdigit((unsigned char)*entry->d_name) &&
-		    is_device(proc, entry->d_name, device) &&
-		    read_fdinfo(proc, entry->d_name, &holder))
+		    read_fdinfo(proc, entry->d_name, &holder) &&
+		    is_device(proc, entry->d_name, device))
 			add_holder(list, &holder);
 	closedir(fds);
 }
