@@ -68,11 +68,12 @@ manual()
 	codespell manual
 }
 
-# Holds contexts until fd 7 is closed; sets $parent and $child.
+# hold WHAT: holds contexts until fd 7 is closed; sets $parent and $child.
 hold()
 {
+	rm -f held pids
 	mkfifo held pids
-	"${nobody[@]}" "$built/load" hold < held > pids &
+	"${nobody[@]}" "$built/load" "$1" < held > pids &
 	exec 7> held
 	read -r parent child < pids
 	[ -n "$child" ]
@@ -114,12 +115,13 @@ all_rows()
 	[ "$(grep -c 'not looked at' list)" -eq 0 ]
 }
 
+# in_order NR: it is so, of so many contexts.
 in_order()
 {
 	awk '$1 ~ /^[0-9]+$/ { print $7, $3 }' list > bytes
-	sort -c -k 1,1nr bytes
+	sort -s -c -k 1,1nr bytes
 	# Who shares a context side by side: as many changes of it as contexts
-	[ "$(cut -d ' ' -f 2 bytes | uniq | wc -l)" -eq 3 ]
+	[ "$(cut -d ' ' -f 2 bytes | uniq | wc -l)" -eq "$1" ]
 }
 
 without_root()
@@ -164,6 +166,20 @@ json()
 		    keys.add(re.sub("^wxpool-", "", line.strip()).replace("-", "_"))
 		assert all(set(h) == keys for h in top["holders"]), keys
 	END
+}
+
+# Each context has one line for each process, in its place, and counts once.
+many()
+{
+	hold many
+	wxpool-top > list
+	cat list
+	awk '$1 ~ /^[0-9]+$/ { print $1, $4 }' list | sort | uniq -c | tr -s ' ' > rows
+	printf ' 200 %s 1\n' "$parent" "$child" | sort -k 2,2 | diff - rows
+	in_order 200
+	grep -x "contexts: 200, bytes: $(charged)" list
+	exec 7>&-
+	wait
 }
 
 nobody_holds()
@@ -400,17 +416,18 @@ while [ "$(stat -c %a /dev/wxpool)" != 666 ]; do sleep 0.1; done
 tap_test "without /proc" no_proc
 tap_test "options" usage
 tap_test "the manual page" manual
-hold
+hold hold
 tap_test "fdinfo has the keys that are documented" keys
 tap_test "users" users
 tap_test "users is root's" users_is_roots
 tap_test "wxpool-top" all_rows
-tap_test "the largest are first" in_order
+tap_test "the largest are first" in_order 3
 tap_test "without root" without_root
 tap_test "no other file is looked at" asks_of_no_other
 tap_test "JSON" json
 exec 7>&-
 wait
+tap_test "many contexts" many
 tap_test "nobody holds anything" nobody_holds
 tap_test "events by the kernel alone" by_kernel
 tap_test "bpftrace and perf are ready, and end" watch

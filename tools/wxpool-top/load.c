@@ -4,6 +4,7 @@
  *
  *   load work    each kind of thing once or twice, and ends
  *   load hold    holds contexts, by itself and with a child, until its input ends
+ *   load many    the same of 600 descriptors of 200 contexts, of which the child has all
  *   sleep 10     a link to it: writes a line to the file "ready", and reads "go" to its end
  */
 #include <errno.h>
@@ -147,6 +148,28 @@ static void hold(void)
 		waitpid(child, NULL, 0);
 }
 
+/* Their descriptors are not side by side: all contexts, all again, and once more. */
+static void hold_many(void)
+{
+	int fds[600], i, child;
+	char c;
+
+	for (i = 0; i < 600; i++) {
+		fds[i] = i < 200 ? open_context() : dup(fds[i - 200]);
+		CHECK(fds[i] >= 0 && (i >= 200 || !alloc(fds[i], 1, 0, 1 + i % 3)));
+	}
+	child = fork();
+	CHECK(child >= 0);
+	if (!child) {
+		printf("%d %d\n", getppid(), getpid());
+		fflush(stdout);
+	}
+	while (read(0, &c, 1) == 1)
+		;
+	if (child)
+		waitpid(child, NULL, 0);
+}
+
 /* In the place of one that looks at the clock, for what shall look until the work is done */
 static void wait_for_work(void)
 {
@@ -167,6 +190,8 @@ int main(int argc, char **argv)
 		work();
 	else if (argc == 2 && !strcmp(argv[1], "hold"))
 		hold();
+	else if (argc == 2 && !strcmp(argv[1], "many"))
+		hold_many();
 	else if (!strcmp(program_invocation_short_name, "sleep"))
 		wait_for_work();
 	else

@@ -139,11 +139,6 @@ static bool read_fdinfo(int proc, const char *fd, struct holder *holder)
 
 static void add_holder(struct list *list, const struct holder *holder)
 {
-	size_t i;
-
-	for (i = list->nr; i-- && list->holders[i].pid == holder->pid;)
-		if (list->holders[i].value[CONTEXT] == holder->value[CONTEXT])
-			return;
 	if (list->nr == list->room) {
 		list->room = list->room ? 2 * list->room : 16;
 		list->holders = realloc(list->holders, list->room * sizeof(*holder));
@@ -246,33 +241,48 @@ static int compare(const void *a, const void *b)
 	return x->pid < y->pid ? -1 : x->pid > y->pid;
 }
 
-/* It may change between two looks at it, so that it is not where it would be in the order. */
-static bool is_counted(const struct list *list, size_t nr)
+static int compare_contexts(const void *a, const void *b)
 {
-	size_t i;
+	const struct holder *x = a, *y = b;
 
-	for (i = 0; i < nr; i++)
-		if (list->holders[i].value[CONTEXT] == list->holders[nr].value[CONTEXT])
-			return true;
-	return false;
+	if (x->value[CONTEXT] != y->value[CONTEXT])
+		return x->value[CONTEXT] < y->value[CONTEXT] ? -1 : 1;
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
 }
 
-static void sum_up(struct list *list)
+/*
+ * Leaves one line for each context of a process, and counts each context once. One that changes
+ * between two looks at it is not where it would be by its bytes, so that comes last.
+ */
+static void merge(struct list *list)
 {
+	const struct holder *h, *last = NULL;
+	size_t i, nr = 0;
+
+	if (!list->nr)
+		return;
+	qsort(list->holders, list->nr, sizeof(*list->holders), compare_contexts);
+	for (i = 0; i < list->nr; i++) {
+		h = &list->holders[i];
+		if (last && !compare_contexts(last, h))
+			continue;
+		if (!last || last->value[CONTEXT] != h->value[CONTEXT]) {
+			list->contexts++;
+			list->charged += h->value[CHARGED];
+		}
+		list->holders[nr] = *h;
+		last = &list->holders[nr++];
+	}
+	list->nr = nr;
+	qsort(list->holders, list->nr, sizeof(*list->holders), compare);
+}
+
+static void read_users(struct list *list)
+{
+	FILE *f = fopen(USERS, "re");
 	uint64_t contexts, charged;
 	char line[128];
-	FILE *f;
-	size_t i;
 
-	if (list->nr)
-		qsort(list->holders, list->nr, sizeof(*list->holders), compare);
-	for (i = 0; i < list->nr; i++) {
-		if (is_counted(list, i))
-			continue;
-		list->contexts++;
-		list->charged += list->holders[i].value[CHARGED];
-	}
-	f = fopen(USERS, "re");
 	list->users = f;
 	while (f && fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "%*u %" SCNu64 " %" SCNu64, &contexts, &charged) != 2)
@@ -400,7 +410,8 @@ int main(int argc, char **argv)
 	if (optind < argc)
 		die("what is '%s' for? see --help", argv[optind]);
 	look_at_processes(&list, find_device());
-	sum_up(&list);
+	merge(&list);
+	read_users(&list);
 	if (json)
 		print_json(&list);
 	else
