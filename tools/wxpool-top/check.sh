@@ -128,10 +128,19 @@ without_root()
 {
 	listed "${nobody[@]}" wxpool-top
 	[ "$(grep -c 'of all users' list)" -eq 0 ]
-	grep -E '^not looked at: [1-9][0-9]* processes, for which root is needed$' list
+	grep -E '^not looked at: [1-9][0-9]* processes, for which CAP_SYS_PTRACE is needed$' list
 	setpriv --reuid=65533 --clear-groups wxpool-top > other
 	cat other
 	grep -x 'contexts: 0, bytes: 0' other
+}
+
+# It may list the descriptors of others, but not look at them.
+without_ptrace()
+{
+	setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace wxpool-top > list
+	cat list
+	grep -x "contexts: 0, bytes: 0" list
+	grep -E '^not looked at: ([2-9]|[1-9][0-9]+) processes, ' list
 }
 
 # Of no other descriptor a file system is asked, which may not answer: five are of the device.
@@ -423,6 +432,7 @@ tap_test "users is root's" users_is_roots
 tap_test "wxpool-top" all_rows
 tap_test "the largest are first" in_order 3
 tap_test "without root" without_root
+tap_test "root without CAP_SYS_PTRACE" without_ptrace
 tap_test "no other file is looked at" asks_of_no_other
 tap_test "JSON" json
 exec 7>&-

@@ -120,8 +120,16 @@ static void read_key(const char *line, struct holder *holder, unsigned int *foun
 	}
 }
 
-/* A descriptor may be gone, or another file's, by the time that we look: false then. */
-static bool read_fdinfo(int proc, const char *fd, struct holder *holder)
+static bool may_not_look(void)
+{
+	return errno == EACCES || errno == EPERM;
+}
+
+/*
+ * A descriptor may be gone, or another file's, by the time that we look: 0 then, 1 if it is a
+ * context's, -1 if we may not look.
+ */
+static int read_fdinfo(int proc, const char *fd, struct holder *holder)
 {
 	unsigned int found = 0;
 	char name[300], line[128];
@@ -130,7 +138,7 @@ static bool read_fdinfo(int proc, const char *fd, struct holder *holder)
 	snprintf(name, sizeof(name), "fdinfo/%s", fd);
 	f = open_at(proc, name);
 	if (!f)
-		return false;
+		return may_not_look() ? -1 : 0;
 	while (fgets(line, sizeof(line), f))
 		read_key(line, holder, &found);
 	fclose(f);
@@ -171,35 +179,43 @@ static void read_process(int proc, struct holder *holder)
 }
 
 /*
- * Asks no file system, as it may never answer: what it knows already will do. Follows the link to
- * the open file, whatever its name is.
+ * Answers as read_fdinfo(). Asks no file system, as it may never answer: what it knows already
+ * will do. Follows the link to the open file, whatever its name is.
  */
-static bool is_device(int proc, const char *fd, dev_t device)
+static int is_device(int proc, const char *fd, dev_t device)
 {
 	struct statx st;
 	char name[300];
 
 	snprintf(name, sizeof(name), "fd/%s", fd);
-	return !statx(proc, name, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE, &st) &&
-	       S_ISCHR(st.stx_mode) && makedev(st.stx_rdev_major, st.stx_rdev_minor) == device;
+	if (statx(proc, name, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE, &st))
+		return may_not_look() ? -1 : 0;
+	return S_ISCHR(st.stx_mode) && makedev(st.stx_rdev_major, st.stx_rdev_minor) == device;
 }
 
+/* Who may list the descriptors may not look at them by that: nothing is known of them then, too. */
 static void look_at_process(struct list *list, int proc, int pid, dev_t device)
 {
 	struct holder holder = { .pid = pid };
 	DIR *fds = open_dir_at(proc, "fd");
 	struct dirent *entry;
+	int found = 0;
 
 	if (!fds) {
-		list->hidden += errno == EACCES || errno == EPERM;
+		list->hidden += may_not_look();
 		return;
 	}
 	read_process(proc, &holder);
-	while ((entry = readdir(fds)))
-		if (isdigit((unsigned char)*entry->d_name) &&
-		    read_fdinfo(proc, entry->d_name, &holder) &&
-		    is_device(proc, entry->d_name, device))
+	while (found >= 0 && (entry = readdir(fds))) {
+		if (!isdigit((unsigned char)*entry->d_name))
+			continue;
+		found = read_fdinfo(proc, entry->d_name, &holder);
+		if (found > 0)
+			found = is_device(proc, entry->d_name, device);
+		if (found > 0)
 			add_holder(list, &holder);
+	}
+	list->hidden += found < 0;
 	closedir(fds);
 }
 
@@ -321,7 +337,8 @@ static void print_text(const struct list *list)
 		printf("of all users: contexts: %" PRIu64 ", bytes: %" PRIu64 "\n",
 		       list->users_contexts, list->users_charged);
 	if (list->hidden)
-		printf("not looked at: %zu processes, for which root is needed\n", list->hidden);
+		printf("not looked at: %zu processes, for which CAP_SYS_PTRACE is needed\n",
+		       list->hidden);
 }
 
 /* Bytes that are not ASCII are taken for Latin-1, as they may be no UTF-8. */
