@@ -191,6 +191,18 @@ many()
 	wait
 }
 
+# What only a thread has, be it that the main one ended
+threads()
+{
+	hold threads
+	wxpool-top > list
+	cat list
+	awk '$1 ~ /^[0-9]+$/ { print $1, $4, $5 }' list | sort > rows
+	printf '%s 1 %d\n' "$parent" 2 "$child" 3 | sort | diff - rows
+	exec 7>&-
+	wait
+}
+
 nobody_holds()
 {
 	wxpool-top > list
@@ -438,6 +450,7 @@ tap_test "JSON" json
 exec 7>&-
 wait
 tap_test "many contexts" many
+tap_test "threads with descriptors of their own" threads
 tap_test "nobody holds anything" nobody_holds
 tap_test "events by the kernel alone" by_kernel
 tap_test "bpftrace and perf are ready, and end" watch

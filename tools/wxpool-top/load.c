@@ -4,11 +4,15 @@
  *
  *   load work    each kind of thing once or twice, and ends
  *   load hold    holds contexts, by itself and with a child, until its input ends
+ *   load threads the same, with threads: one has a table of its own, the child's main one ended
  *   load many    the same of 600 descriptors of 200 contexts, of which the child has all
  *   sleep 10     a link to it: writes a line to the file "ready", and reads "go" to its end
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +152,48 @@ static void hold(void)
 		waitpid(child, NULL, 0);
 }
 
+static void *be_separate(void *ready)
+{
+	CHECK(!unshare(CLONE_FILES));
+	CHECK(!alloc(open_context(), 1, 0, 2));
+	CHECK(!sem_post(ready));
+	pause();
+	return NULL;
+}
+
+static void *be_last(void *main_thread)
+{
+	char c;
+
+	CHECK(!pthread_join(*(pthread_t *)main_thread, NULL));
+	printf("%d %d\n", getppid(), getpid());
+	fflush(stdout);
+	while (read(0, &c, 1) == 1)
+		;
+	exit(0);
+}
+
+static void hold_by_threads(void)
+{
+	static pthread_t self;
+	pthread_t thread;
+	sem_t ready;
+	int child;
+
+	CHECK(!sem_init(&ready, 0, 0));
+	CHECK(!pthread_create(&thread, NULL, be_separate, &ready) && !sem_wait(&ready));
+	child = fork();
+	CHECK(child >= 0);
+	if (child) {
+		waitpid(child, NULL, 0);
+		return;
+	}
+	CHECK(!alloc(open_context(), 1, 0, 3));
+	self = pthread_self();
+	CHECK(!pthread_create(&thread, NULL, be_last, &self));
+	pthread_exit(NULL);
+}
+
 /* Their descriptors are not side by side: all contexts, all again, and once more. */
 static void hold_many(void)
 {
@@ -190,6 +236,8 @@ int main(int argc, char **argv)
 		work();
 	else if (argc == 2 && !strcmp(argv[1], "hold"))
 		hold();
+	else if (argc == 2 && !strcmp(argv[1], "threads"))
+		hold_by_threads();
 	else if (argc == 2 && !strcmp(argv[1], "many"))
 		hold_many();
 	else if (!strcmp(program_invocation_short_name, "sleep"))

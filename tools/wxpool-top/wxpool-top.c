@@ -18,8 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include <linux/kcmp.h>
 
 #define DEVICE	"/sys/class/misc/wxpool/dev"
 #define USERS	"/sys/kernel/debug/wxpool/users"
@@ -193,30 +196,69 @@ static int is_device(int proc, const char *fd, dev_t device)
 	return S_ISCHR(st.stx_mode) && makedev(st.stx_rdev_major, st.stx_rdev_minor) == device;
 }
 
-/* Who may list the descriptors may not look at them by that: nothing is known of them then, too. */
-static void look_at_process(struct list *list, int proc, int pid, dev_t device)
+/*
+ * Of a process or one of its threads: false if we may not look. Who may list the descriptors may
+ * not look at them by that.
+ */
+static bool look_at_table(struct list *list, int dir, struct holder *holder, dev_t device)
 {
-	struct holder holder = { .pid = pid };
-	DIR *fds = open_dir_at(proc, "fd");
+	DIR *fds = open_dir_at(dir, "fd");
 	struct dirent *entry;
 	int found = 0;
 
-	if (!fds) {
-		list->hidden += may_not_look();
-		return;
-	}
-	read_process(proc, &holder);
+	if (!fds)
+		return !may_not_look();
 	while (found >= 0 && (entry = readdir(fds))) {
 		if (!isdigit((unsigned char)*entry->d_name))
 			continue;
-		found = read_fdinfo(proc, entry->d_name, &holder);
+		found = read_fdinfo(dir, entry->d_name, holder);
 		if (found > 0)
-			found = is_device(proc, entry->d_name, device);
+			found = is_device(dir, entry->d_name, device);
 		if (found > 0)
-			add_holder(list, &holder);
+			add_holder(list, holder);
 	}
-	list->hidden += found < 0;
 	closedir(fds);
+	return found >= 0;
+}
+
+/* Have two threads a table of descriptors each? Not if the kernel does not say. */
+static bool tables_differ(int thread, int other)
+{
+	return syscall(SYS_kcmp, thread, other, KCMP_FILES, 0, 0) > 0;
+}
+
+/* A thread may have a table of its own, and the main thread none, once it has ended. */
+static bool look_at_threads(struct list *list, int proc, struct holder *holder, dev_t device)
+{
+	DIR *threads = open_dir_at(proc, "task");
+	int dir, thread, last = holder->pid;
+	struct dirent *entry;
+	bool all = true;
+
+	while (threads && (entry = readdir(threads))) {
+		thread = atoi(entry->d_name);
+		if (!thread || !tables_differ(last, thread))
+			continue;
+		last = thread;
+		dir = openat(dirfd(threads), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (dir < 0)
+			continue;
+		all &= look_at_table(list, dir, holder, device);
+		close(dir);
+	}
+	if (threads)
+		closedir(threads);
+	return all;
+}
+
+static void look_at_process(struct list *list, int proc, int pid, dev_t device)
+{
+	struct holder holder = { .pid = pid };
+
+	read_process(proc, &holder);
+	if (!look_at_table(list, proc, &holder, device) ||
+	    !look_at_threads(list, proc, &holder, device))
+		list->hidden++;
 }
 
 static void look_at_processes(struct list *list, dev_t device)
