@@ -174,6 +174,14 @@ static int wxpool_try(struct file *file, unsigned int cmd, void __user *argp, gf
 	return wxpool_copy_results(argp, &args, min_t(size_t, args.vec.size, op->size));
 }
 
+/* Numbers of other devices may differ from ours in other bits only. */
+static void wxpool_trace_refusal(const struct file *file, unsigned int cmd, int err)
+{
+	unsigned int op = wxpool_find_op(cmd) ? _IOC_NR(cmd) : WXPOOL_OP_NONE;
+
+	trace_wxpool_refuse(file->private_data, op, -err);
+}
+
 /* With WXPOOL_GFP_NOWAIT: -EAGAIN if it has to be tried without, which is no refusal */
 static int wxpool_call(struct file *file, unsigned int cmd, void __user *argp, gfp_t gfp)
 {
@@ -182,7 +190,7 @@ static int wxpool_call(struct file *file, unsigned int cmd, void __user *argp, g
 	if ((err == -ENOMEM || err == -ENOSPC) && !gfpflags_allow_blocking(gfp))
 		return -EAGAIN;
 	if (err && err != -EAGAIN)
-		trace_wxpool_refuse(file->private_data, _IOC_NR(cmd), -err);
+		wxpool_trace_refusal(file, cmd, err);
 	return err;
 }
 
@@ -201,8 +209,10 @@ static int wxpool_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	u64 arg = READ_ONCE(payload->arg);
 	int err;
 
-	if (cmd->flags & IORING_URING_CMD_MASK || READ_ONCE(payload->__reserved))
+	if (cmd->flags & IORING_URING_CMD_MASK || READ_ONCE(payload->__reserved)) {
+		wxpool_trace_refusal(cmd->file, cmd->cmd_op, -EINVAL);
 		return -EINVAL;
+	}
 	/* What forbids an ioctl() forbids the same operation here. */
 	err = security_file_ioctl(cmd->file, cmd->cmd_op, arg);
 	if (err)

@@ -24,10 +24,15 @@ TRACE_DEFINE_ENUM(WXPOOL_REAPED);
 		{ WXPOOL_KEPT, "kept" },					\
 		{ WXPOOL_REAPED, "reaped" })
 
+/* What has no number in the UAPI header */
+#define WXPOOL_OP_MMAP	0
+#define WXPOOL_OP_NONE	1	/* an ioctl() that is none of ours */
+
 /* The operations' numbers, in plain digits, as programs have to read this */
 #define wxpool_show_op(_op)							\
 	__print_symbolic(_op,							\
-		{ 0, "MMAP" },							\
+		{ WXPOOL_OP_MMAP, "MMAP" },					\
+		{ WXPOOL_OP_NONE, "none" },					\
 		{ 0x80, "INFO" },						\
 		{ 0x81, "ALLOC" },						\
 		{ 0x82, "PROTECT" },						\
@@ -150,7 +155,7 @@ TRACE_EVENT(wxpool_free,
 		  wxpool_show_fate(__entry->fate))
 );
 
-/* @op: of the UAPI header; 0 is mmap(). @error: positive */
+/* @op: of the UAPI header, or one of the above. @error: positive */
 TRACE_EVENT(wxpool_refuse,
 
 	TP_PROTO(const struct wxpool_context *ctx, unsigned int op, int error),

@@ -256,7 +256,7 @@ int wxpool_judge_view(struct file *file, vm_flags_t *flags,
 	int err = wxpool_fix_view(flags, owner);
 
 	if (err) {
-		trace_wxpool_refuse(file->private_data, 0, -err);
+		trace_wxpool_refuse(file->private_data, WXPOOL_OP_MMAP, -err);
 		return err;
 	}
 	*vm_ops = owner ? &wxpool_owner_vm_ops : &wxpool_guest_vm_ops;

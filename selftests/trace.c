@@ -204,7 +204,12 @@ TEST_F(trace, refuse)
 	ASSERT_EQ(-ESTALE, wx_ioctl(fd, WXPOOL_IOC_INFO, &info));
 	EXPECT_REFUSED(fd, "INFO", "ESTALE");
 	ASSERT_EQ(-ENOTTY, wx_ioctl(fd, _IO(WXPOOL_TYPE, 0x86), NULL));
-	EXPECT_REFUSED(fd, "0x86", "ENOTTY");
+	EXPECT_REFUSED(fd, "none", "ENOTTY");
+	/* As isatty() asks, and another device's that ends in the number of INSTALL */
+	ASSERT_EQ(-ENOTTY, wx_ioctl(fd, 0x5400, NULL));
+	EXPECT_REFUSED(fd, "none", "ENOTTY");
+	ASSERT_EQ(-ENOTTY, wx_ioctl(fd, 0x4184, NULL));
+	EXPECT_REFUSED(fd, "none", "ENOTTY");
 	ro = open(WX_DEV, O_RDONLY | O_CLOEXEC);
 	ASSERT_GE(ro, 0);
 	ASSERT_EQ(-EBADF, wx_alloc(ro, POOL, 0, 1));
@@ -262,6 +267,12 @@ TEST_F(trace, uring)
 	ring_submit(&ring, &sqe);
 	ASSERT_EQ(-EEXIST, ring_wait(&ring));
 	EXPECT_EVENT("wxpool_refuse: context=%llu op=ALLOC error=EEXIST", id);
+	/* Fields of the submission that have no meaning yet */
+	((char *)&sqe)[offsetof(struct io_uring_sqe, cmd) +
+		       offsetof(struct wxpool_uring_cmd, __reserved)] = 1;
+	ring_submit(&ring, &sqe);
+	ASSERT_EQ(-EINVAL, ring_wait(&ring));
+	EXPECT_EVENT("wxpool_refuse: context=%llu op=ALLOC error=EINVAL", id);
 	io_uring_queue_exit(&ring);
 }
 

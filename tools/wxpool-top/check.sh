@@ -283,6 +283,8 @@ by_kernel()
 		wxpool_refuse: op=FREE error=ENOENT
 		wxpool_refuse: op=INSTALL error=EEXIST
 		wxpool_refuse: op=MMAP error=EACCES
+		wxpool_refuse: op=none error=ENOTTY
+		wxpool_refuse: op=none error=ENOTTY
 		wxpool_limit: uid=0 of=context charged=
 		wxpool_refuse: op=ALLOC error=ENOSPC
 		wxpool_free: pool=1 bytes=32768 fate=freed
@@ -376,6 +378,7 @@ refused()
 		@refused[LOAD, load, FREE, ENOENT]: 2
 		@refused[LOAD, load, INSTALL, EEXIST]: 1
 		@refused[LOAD, load, MMAP, EACCES]: 1
+		@refused[LOAD, load, none, ENOTTY]: 2
 	END
 }
 
@@ -400,7 +403,7 @@ counted()
 		5 wxpool:wxpool_install
 		1 wxpool:wxpool_limit
 		2 wxpool:wxpool_protect
-		5 wxpool:wxpool_refuse
+		7 wxpool:wxpool_refuse
 	END
 	diff want told
 }
@@ -415,6 +418,8 @@ recorded()
 		op=FREE error=ENOENT
 		op=INSTALL error=EEXIST
 		op=MMAP error=EACCES
+		op=none error=ENOTTY
+		op=none error=ENOTTY
 		op=ALLOC error=ENOSPC
 	END
 	)

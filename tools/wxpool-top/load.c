@@ -101,8 +101,9 @@ static int freeze(int fd)
 /*
  * In place: 8 pages of pool 1, of which 3 become code and 1 constants; 4 stay as they are.
  * Installed: pools 2 to 5 get 2 lines of code each, and pool 2 one of constants. Four pools
- * are freed, one goes with the context. Refused: twice ENOENT, once EEXIST, one view; and
- * what is over the limit of the context.
+ * are freed, one goes with the context. Refused: twice ENOENT, once EEXIST, one view,
+ * two of other devices' ioctl()s, of which one ends as INSTALL does; and what is over the limit
+ * of the context.
  */
 static void work(void)
 {
@@ -120,6 +121,8 @@ static void work(void)
 	CHECK(install(fd, 6, 65536 + 4, 1, WXPOOL_PROT_X) && errno == EEXIST);
 	CHECK(mmap(NULL, page_size, PROT_WRITE | PROT_EXEC, MAP_SHARED, fd, 0) == MAP_FAILED &&
 	      errno == EACCES);
+	CHECK(ioctl(fd, TCGETS) == -1 && errno == ENOTTY);
+	CHECK(ioctl(fd, _IO('A', _IOC_NR(WXPOOL_IOC_INSTALL))) == -1 && errno == ENOTTY);
 	CHECK(alloc(fd, 7, 1000, 1 << 20) && errno == ENOSPC);
 	for (pool = 1; pool <= 4; pool++)
 		CHECK(!free_pool(fd, pool));
