@@ -446,6 +446,56 @@ TEST_F(users, come_and_go)
 	EXPECT_EQ(-ENOENT, read_user(SOME_UID, &one));
 }
 
+/* A user who comes and goes as soon as its time is up, whoever is at work then */
+static void come_and_go(int said)
+{
+	const struct sched_param first = { .sched_priority = 1 };
+	unsigned int i, rounds = wx_rounds(10000);
+	int fd;
+
+	CHILD_CHECK(!sched_setscheduler(0, SCHED_FIFO, &first));
+	CHILD_CHECK(!setresuid(SOME_UID, -1, -1));
+	for (i = 0; i < rounds; i++) {
+		fd = wx_open();
+		CHILD_CHECK(fd >= 0);
+		if (!i)
+			wx_step(said);
+		usleep(50 + i % 150);
+		close(fd);
+	}
+	_exit(0);
+}
+
+/*
+ * Nobody is gone while looked at without a lock: KASAN would see it. On one CPU who goes interrupts
+ * who looks, anywhere, if the kernel can be preempted. One run may miss it.
+ */
+TEST_F(users, look_while_they_go)
+{
+	struct user user;
+	struct child c;
+	char text[256];
+	cpu_set_t cpu;
+	int fd, i, status;
+
+	CPU_ZERO(&cpu);
+	CPU_SET(sched_getcpu(), &cpu);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	fd = open(USERS, O_RDONLY | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	ASSERT_GE(FORK(&c), 0);
+	if (!c.pid)
+		come_and_go(c.done[1]);
+	ASSERT_EQ(0, wx_wait_step(c.done[0]));
+	do {
+		for (i = 0; i < 100; i++)
+			ASSERT_LT(0, pread(fd, text, sizeof(text), 0));
+	} while (!waitpid(c.pid, &status, WNOHANG));
+	EXPECT_EQ(0, status);
+	close(fd);
+	EXPECT_EQ(-ENOENT, read_user(SOME_UID, &user));
+}
+
 /* It agrees with what the user's contexts say. */
 TEST_F(users, as_info)
 {
