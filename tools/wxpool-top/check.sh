@@ -57,6 +57,7 @@ usage()
 	wxpool-top --version | grep -Fx "wxpool-top $(cat "$top/VERSION")"
 	says 2 "unrecognized option '--nonsense'" wxpool-top --nonsense
 	says 1 "what is 'this' for" wxpool-top this
+	says 1 '^wxpool-top: cannot write' sh -c 'wxpool-top > /dev/full'
 }
 
 manual()
