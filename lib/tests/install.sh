@@ -168,11 +168,16 @@ cmake_builds() {
 	runs "$B/$1/build" "${@:3}"
 }
 
-# cmake_refuses VERSION: it is asked for, and what is installed is not that, and said to be
+# cmake_takes VERSION|RANGE
+cmake_takes() {
+	cmake_project cmake-version "s/ 0\.2 / $1 /"
+}
+
+# cmake_refuses VERSION|RANGE: it is asked for, and what is installed is not that, and said to be
 cmake_refuses() {
-	not cmake_project cmake-version "s/ 0\.2 / $1 /" > "$B/log" 2>&1
+	not cmake_takes "$1" > "$B/log" 2>&1
 	tr -s '\n ' ' ' < "$B/log" > "$B/said"
-	grep "compatible with requested version \"$1\"" "$B/said"
+	grep -E "compatible with requested version (range )?\"$1\"" "$B/said"
 	grep "wxpoolConfig.cmake, version: $version" "$B/said"
 }
 
@@ -255,7 +260,10 @@ if command -v cmake > /dev/null; then
 	tap_test "CMake, C++" cmake_builds cmake-cxx "s/program C)/program CXX)/; s/program\.c/&pp/"
 	tap_test "CMake, any version" cmake_builds cmake-any "s/ 0\.2 / /"
 	tap_test "CMake, this version exactly" cmake_builds cmake-exact "s/ 0\.2 / $version EXACT /"
-	for v in 0.1 0.3 1.0 "$version.1"; do
+	for v in 0 0.1...0.9 "0.1...$version" "$version...1" "$version...<$version.1"; do
+		tap_test "CMake takes version $v" cmake_takes "$v"
+	done
+	for v in 0.1 0.3 1 1.0 "$version.1" "0.1...<$version" 0.1...0.1.9 "$version.1...0.9"; do
 		tap_test "CMake refuses version $v" cmake_refuses "$v"
 	done
 	tap_test "CMake says what is missing" cmake_misses
