@@ -22,6 +22,8 @@ override O := $(abspath $(O))
 endif
 # $(call part,FOLDER,UP): make in FOLDER, from which UP leads here
 part = +$(Q)$(MAKE) -C $(1) O=$(if $(filter /%,$(O)),,$(2))$(O)
+# For parts that install: a relative DESTDIR is one from here.
+dest = DESTDIR="$(if $(filter-out /%,$(firstword $(DESTDIR))),$(CURDIR)/)$(DESTDIR)"
 bedout := $(O)/bed
 armout := $(bedout)/arm64
 jobs := $(shell nproc)
@@ -79,14 +81,14 @@ demo-programs: lib
 	$(call part,tools/demo,../../)
 
 install: lib wxpool-top ## install the library, wxpool-top, and wxlli if built (PREFIX=, DESTDIR=)
-	$(call part,lib,../) install
-	$(call part,tools/wxpool-top,../../) install
-	$(if $(wildcard $(O)/wxlli/wxlli),$(call part,tools/wxlli,../../) install)
+	$(call part,lib,../) $(dest) install
+	$(call part,tools/wxpool-top,../../) $(dest) install
+	$(if $(wildcard $(O)/wxlli/wxlli),$(call part,tools/wxlli,../../) $(dest) install)
 
 uninstall: ## remove what install has installed
-	$(call part,lib,../) uninstall
-	$(call part,tools/wxpool-top,../../) uninstall
-	$(call part,tools/wxlli,../../) uninstall
+	$(call part,lib,../) $(dest) uninstall
+	$(call part,tools/wxpool-top,../../) $(dest) uninstall
+	$(call part,tools/wxlli,../../) $(dest) uninstall
 
 modules_install: modules ## install the module for KDIR (INSTALL_MOD_PATH=)
 	$(call part,kmod,../) KDIR=$(abspath $(KDIR)) modules_install
@@ -95,10 +97,10 @@ modules_uninstall: ## remove the module for KDIR
 	$(call part,kmod,../) KDIR=$(abspath $(KDIR)) modules_uninstall
 
 policy_install: ## install who may open the device (PREFIX=, DESTDIR=)
-	$(call part,policy,../) install
+	$(call part,policy,../) $(dest) install
 
 policy_uninstall: ## remove it
-	$(call part,policy,../) uninstall
+	$(call part,policy,../) $(dest) uninstall
 
 dist: ## pack the sources
 	$(Q)tools/make-dist $(O)
