@@ -108,8 +108,10 @@ dist: ## pack the sources
 deb: ## build Debian packages in $(O)/deb
 	$(Q)tools/make-deb $(O)/deb
 
+# As it was given: it may hold a "$".
+tree: export override LINUX := $(value LINUX)
 tree: ## make the module a part of the kernel source in LINUX
-	$(Q)tools/make-tree "$(LINUX)"
+	$(Q)tools/make-tree "$$LINUX"
 
 demo: bed-root ## run LLVM programs on sealed code, in a virtual machine
 	$(Q)$(call in-bed,tools)
