@@ -22,7 +22,8 @@ static const struct {
 		  "ioctl_dev; seccomp: ioctl). A child that gave up its rights opens before" },
 	{ EPERM, "executable memory is refused: /dev is mounted noexec (in a container, mount it with "
 		 "exec), or a security policy is in the way (AppArmor: 'm' on /dev/wxpool; SELinux: "
-		 "map and execute; seccomp; a device cgroup; vm.memfd_noexec for the portable backend)" },
+		 "map and execute; seccomp; a device cgroup; vm.memfd_noexec for the portable "
+		 "backend)" },
 	{ EPROTO, "the loaded module wxpool speaks another version: install the module and the library "
 		  "of one release; or the other side of a connection said what it may not" },
 	{ ENOMEM, "out of memory: free pools, or open a larger window (portable: what a forked child "

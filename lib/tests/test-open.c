@@ -373,8 +373,9 @@ static void has_word(int err, const char *word)
 TEST(errors_in_words)
 {
 	static const int all[] = { -EINVAL, -EBADF, -EBUSY, -EXDEV, -ENOMEM, -ENOSPC, -EROFS,
-				   -EPERM, -EACCES, -ENODEV, -ENOENT, -EPROTO, -EMFILE, -ENFILE, -ENOSYS,
-				   -EOPNOTSUPP, -EFAULT, -E2BIG, -EEXIST, -EHWPOISON };
+				   -EPERM, -EACCES, -ENODEV, -ENOENT, -EPROTO, -EMFILE,
+				   -ENFILE, -ENOSYS, -EOPNOTSUPP, -EFAULT, -E2BIG, -EEXIST,
+				   -EHWPOISON };
 	size_t i, j;
 
 	for (i = 0; i < NR(all); i++) {
