@@ -189,7 +189,8 @@ static int wxpool_call(struct file *file, unsigned int cmd, void __user *argp, g
 
 	if ((err == -ENOMEM || err == -ENOSPC) && !gfpflags_allow_blocking(gfp))
 		return -EAGAIN;
-	if (err && err != -EAGAIN)
+	/* Without a structure it only asks if a policy is in the way. */
+	if (err && err != -EAGAIN && argp)
 		wxpool_trace_refusal(file, cmd, err);
 	return err;
 }

@@ -196,19 +196,22 @@ TEST_F(trace, refuse)
 	EXPECT_REFUSED(fd, "INSTALL", "EOVERFLOW");
 	ASSERT_EQ(-ENOENT, wx_free(fd, POOL));
 	EXPECT_REFUSED(fd, "FREE", "ENOENT");
-	ASSERT_EQ(-EFAULT, wx_ioctl(fd, WXPOOL_IOC_FREEZE, NULL));
+	ASSERT_EQ(-EFAULT, wx_ioctl(fd, WXPOOL_IOC_FREEZE, (void *)8));
 	EXPECT_REFUSED(fd, "FREEZE", "EFAULT");
 	memset(&info, 0, sizeof(info));
 	info.size = sizeof(info);
 	info.context = 1ULL << 60;
 	ASSERT_EQ(-ESTALE, wx_ioctl(fd, WXPOOL_IOC_INFO, &info));
 	EXPECT_REFUSED(fd, "INFO", "ESTALE");
-	ASSERT_EQ(-ENOTTY, wx_ioctl(fd, _IO(WXPOOL_TYPE, 0x86), NULL));
+	ASSERT_EQ(-ENOTTY, wx_ioctl(fd, _IO(WXPOOL_TYPE, 0x86), &info));
 	EXPECT_REFUSED(fd, "none", "ENOTTY");
+	/* As a library asks if a policy is in the way */
+	ASSERT_EQ(-EFAULT, wx_ioctl(fd, WXPOOL_IOC_INSTALL, NULL));
+	ASSERT_EQ(0, trace_lines("error=EFAULT"));
 	/* As isatty() asks, and another device's that ends in the number of INSTALL */
-	ASSERT_EQ(-ENOTTY, wx_ioctl(fd, 0x5400, NULL));
+	ASSERT_EQ(-ENOTTY, wx_ioctl(fd, 0x5400, &info));
 	EXPECT_REFUSED(fd, "none", "ENOTTY");
-	ASSERT_EQ(-ENOTTY, wx_ioctl(fd, 0x4184, NULL));
+	ASSERT_EQ(-ENOTTY, wx_ioctl(fd, 0x4184, &info));
 	EXPECT_REFUSED(fd, "none", "ENOTTY");
 	ro = open(WX_DEV, O_RDONLY | O_CLOEXEC);
 	ASSERT_GE(ro, 0);
