@@ -228,6 +228,14 @@ container()
 		> "$steps" 2>&1 || echo "status $?" >> "$steps"
 }
 
+# As such a kernel demands; until the guest ends
+unsigned()
+{
+	modprobe -r wxpool
+	echo 1 > /sys/module/module/parameters/sig_enforce
+	modprobe wxpool 2>&1 | tee /dev/stderr | grep 'Key was rejected by service'
+}
+
 containers()
 {
 	tap_test "udev: group and mode by the rule" udev
@@ -249,6 +257,7 @@ containers()
 	tap_test "crun: on a noexec mount nothing is mapped executable" \
 		gets open ok install ok map EPERM library EPERM
 	tap_test "crun: the library names noexec" says "noexec"
+	tap_test "Secure Boot: a module without a signature is refused" unsigned
 }
 
 modprobe wxpool
