@@ -234,13 +234,15 @@ static bool look_at_threads(struct list *list, int proc, struct holder *holder, 
 	int dir, thread, last = holder->pid;
 	struct dirent *entry;
 	bool all = true;
+	char name[300];
 
 	while (threads && (entry = readdir(threads))) {
 		thread = atoi(entry->d_name);
 		if (!thread || !tables_differ(last, thread))
 			continue;
 		last = thread;
-		dir = openat(dirfd(threads), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		snprintf(name, sizeof(name), "task/%s", entry->d_name);
+		dir = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (dir < 0)
 			continue;
 		all &= look_at_table(list, dir, holder, device);
