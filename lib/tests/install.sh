@@ -163,6 +163,11 @@ cmake_project() {
 }
 
 cmake_builds() {
+# What CMake has said, which it folds where the paths in it would have it
+cmake_said() {
+	tr -s '\n ' ' ' < "$B/log" > "$B/said"
+}
+
 	cmake_project "$1" "$2"
 	cmake --build "$B/$1/build"
 	runs "$B/$1/build" "${@:3}"
@@ -176,15 +181,16 @@ cmake_takes() {
 # cmake_refuses VERSION|RANGE: it is asked for, and what is installed is not that, and said to be
 cmake_refuses() {
 	not cmake_takes "$1" > "$B/log" 2>&1
-	tr -s '\n ' ' ' < "$B/log" > "$B/said"
+	cmake_said
 	grep -E "compatible with requested version (range )?\"$1\"" "$B/said"
 	grep "wxpoolConfig.cmake, version: $version" "$B/said"
 }
 
+	cmake_said
 # The library is gone, but not what tells of it.
 cmake_misses() {
 	mv "$libdir/libwxpool.a" "$libdir/libwxpool.a.away"
-	cmake_project cmake-missing "" > "$B/said" 2>&1 && touch "$B/taken"
+	cmake_project cmake-missing "" > "$B/log" 2>&1 && touch "$B/taken"
 	mv "$libdir/libwxpool.a.away" "$libdir/libwxpool.a"
 	[ ! -e "$B/taken" ]
 	grep "libwxpool.a is missing" "$B/said"
