@@ -48,11 +48,6 @@ installs() {
 	END
 }
 
-# As "! X" would not stop what runs with set -e
-not() {
-	! "$@"
-}
-
 # compiles COMPILER-AND-OPTIONS... -- HEADER : nothing else is included before it
 compiles() {
 	local header=${*: -1}
@@ -163,14 +158,14 @@ cmake_project() {
 }
 
 cmake_builds() {
-# What CMake has said, which it folds where the paths in it would have it
-cmake_said() {
-	tr -s '\n ' ' ' < "$B/log" > "$B/said"
-}
-
 	cmake_project "$1" "$2"
 	cmake --build "$B/$1/build"
 	runs "$B/$1/build" "${@:3}"
+}
+
+# What CMake has said, which it folds where the paths in it would have it
+cmake_said() {
+	tr -s '\n ' ' ' < "$B/log" > "$B/said"
 }
 
 # cmake_takes VERSION|RANGE
@@ -186,12 +181,12 @@ cmake_refuses() {
 	grep "wxpoolConfig.cmake, version: $version" "$B/said"
 }
 
-	cmake_said
 # The library is gone, but not what tells of it.
 cmake_misses() {
 	mv "$libdir/libwxpool.a" "$libdir/libwxpool.a.away"
 	cmake_project cmake-missing "" > "$B/log" 2>&1 && touch "$B/taken"
 	mv "$libdir/libwxpool.a.away" "$libdir/libwxpool.a"
+	cmake_said
 	[ ! -e "$B/taken" ]
 	grep "libwxpool.a is missing" "$B/said"
 }

@@ -25,6 +25,11 @@ tap_not_ok() {
 	echo "not ok $tap_nr $1"
 }
 
+# As "! X" would not stop what runs with set -e
+not() {
+	! "$@"
+}
+
 # tap_test NAME CMD... : one test, its output shown where it fails
 tap_test() {
 	local name=$1 status
