@@ -12,20 +12,8 @@ O=${O:-$top/build}
 probe=$O/policy/probe
 # shellcheck source=lib/tests/tap.sh
 . "$top/lib/tests/tap.sh"
-
-# Steps of the last probe, and the one before it if they are to be compared
-steps=$(mktemp)
-trap 'rm -f "$tap_tmp" "$steps"' EXIT
-
-# gets STEP RESULT [STEP RESULT]...: what the last probe said
-gets()
-{
-	cat "$steps"
-	while [ $# -gt 0 ]; do
-		grep -qx "$1 $2" "$steps" || { echo "expected: $1 $2"; return 1; }
-		shift 2
-	done
-}
+# shellcheck source=policy/tests/probe.sh
+. "$here/probe.sh"
 
 # says WORDS: the library names the remedy
 says()
@@ -56,9 +44,6 @@ example_as()
 	cat "$steps"
 	grep -q "$2" "$steps"
 }
-
-all_works=(open ok info ok alloc ok protect ok install ok high ok map ok run ok ring ok free ok
-	freeze ok library ok)
 
 # ---- AppArmor
 

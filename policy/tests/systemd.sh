@@ -11,8 +11,8 @@ top=$(dirname "$policy")
 O=${O:-$top/build}
 # shellcheck source=lib/tests/tap.sh
 . "$top/lib/tests/tap.sh"
-steps=$(mktemp)
-trap 'rm -f "$tap_tmp" "$steps"' EXIT
+# shellcheck source=policy/tests/probe.sh
+. "$here/probe.sh"
 unit=wxpool-jit.service
 
 # as_printed PATTERN: the page's lines from the one that matches to the next empty one
@@ -69,16 +69,6 @@ in_service()
 	cat /run/output >> "$steps"
 }
 
-# gets STEP RESULT [STEP RESULT]...: what the last service said
-gets()
-{
-	cat "$steps"
-	while [ $# -gt 0 ]; do
-		grep -qx "$1 $2" "$steps" || { echo "expected: $1 $2"; return 1; }
-		shift 2
-	done
-}
-
 # set_unit LINE...: changes the example's section [Service]. What it runs ends, so that
 # starting it waits for that.
 set_unit()
@@ -119,7 +109,6 @@ well_formed()
 	! grep $unit "$steps"
 }
 
-all_works=(open ok info ok alloc ok protect ok install ok map ok run ok free ok freeze ok library ok)
 new='ExecStart='
 
 tap_test "policy_install opens the device to the group" policy
