@@ -4,8 +4,6 @@
  * others around it. Prints what went wrong, as "STEP ERROR: SENTENCE", or the backend.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -170,11 +168,6 @@ static int made(const char *cause, struct wxp *w)
 	return load_one(w);
 }
 
-static unsigned int flags_of(const char *cause)
-{
-	return !strcmp(cause, "mseal") ? WXP_MSEAL : !strcmp(cause, "pkey") ? WXP_PKEY : 0;
-}
-
 static void before_opening(const char *cause)
 {
 	struct rlimit few = { .rlim_cur = 3, .rlim_max = 3 };
@@ -190,7 +183,10 @@ static void before_opening(const char *cause)
 int main(int argc, char **argv)
 {
 	const char *cause = argc > 1 ? argv[1] : "load";
-	struct wxp_options options = { .size = sizeof(options), .flags = flags_of(cause) };
+	struct wxp_options options = {
+		.size = sizeof(options),
+		.flags = strcmp(cause, "mseal") ? 0 : WXP_MSEAL,
+	};
 	struct wxp *w;
 	int err;
 
