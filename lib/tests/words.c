@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * words [CAUSE]: opens a context and makes the cause of an error, for words.sh, which made
- * others around it. Prints what went wrong, as "STEP ERROR: SENTENCE", or the backend.
+ * others around it. Prints what went wrong, as "STEP ERROR: SENTENCE", or the backend;
+ * or "skip REASON", if the kernel is too old for the cause.
  */
 #include <errno.h>
 #include <signal.h>
@@ -168,16 +169,17 @@ static int made(const char *cause, struct wxp *w)
 	return load_one(w);
 }
 
-static void before_opening(const char *cause)
+static int before_opening(const char *cause)
 {
 	struct rlimit few = { .rlim_cur = 3, .rlim_max = 3 };
 
 	if (!strcmp(cause, "mdwe"))
-		prctl(PR_SET_MDWE, 1, 0, 0, 0);
-	else if (!strcmp(cause, "files"))
-		setrlimit(RLIMIT_NOFILE, &few);
-	else if (!strcmp(cause, "space"))
-		setrlimit(RLIMIT_AS, &few);
+		return prctl(PR_SET_MDWE, 1, 0, 0, 0);
+	if (!strcmp(cause, "files"))
+		return setrlimit(RLIMIT_NOFILE, &few);
+	if (!strcmp(cause, "space"))
+		return setrlimit(RLIMIT_AS, &few);
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -190,7 +192,10 @@ int main(int argc, char **argv)
 	struct wxp *w;
 	int err;
 
-	before_opening(cause);
+	if (before_opening(cause)) {
+		printf("skip the kernel has no %s: %m\n", cause);
+		return 1;
+	}
 	err = wxp_open(&w, &options);
 	if (err) {
 		say("open", err);

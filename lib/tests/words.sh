@@ -36,7 +36,11 @@ says()
 	done
 	shift
 	"$@" > "$said" 2>&1 || true
-	tap_test "$name" matches "${patterns[@]}"
+	if grep -q '^skip ' "$said"; then
+		tap_ok "$name" "$(sed -n 's/^skip //p' "$said")"
+	else
+		tap_test "$name" matches "${patterns[@]}"
+	fi
 }
 
 kernel()
