@@ -16,7 +16,7 @@ quick=${1-}
 tap_run "words" env O="$O" "$here/words.sh"
 tap_test "modprobe wxpool" modprobe wxpool
 tap_run "kernel" env WXPOOL_BACKEND=kernel "$tests/unit"
-tap_run "kernel, faults" env WXPOOL_BACKEND=kernel "$tests/fault"
+[ -n "$quick" ] || tap_run "kernel, faults" env WXPOOL_BACKEND=kernel "$tests/fault"
 tap_run "kernel, device" env WXPOOL_BACKEND=kernel "$tests/device"
 tap_run "kernel, io_uring" env WXPOOL_BACKEND=kernel "$tests/uring"
 tap_run "kernel, remote" env WXPOOL_BACKEND=kernel "$tests/remote"
