@@ -53,12 +53,27 @@ FIXTURE_VARIANT_ADD(uring, large_sqes) {
 	.setup = IORING_SETUP_SQE128,
 };
 
+/* Rings end after the process that had them, and with them the context of the test before. */
+static void wait_for_earlier_contexts(int fd)
+{
+	struct wx_stat st;
+	int ms;
+
+	for (ms = 0; ms < 10000; ms++) {
+		st = wx_stat(fd);
+		if (st.user_charged == st.charged)
+			return;
+		usleep(1000);
+	}
+}
+
 FIXTURE_SETUP(uring)
 {
 	self->fd = wx_open();
 	if (self->fd == -ENOENT)
 		SKIP(return, "no " WX_DEV ": modprobe wxpool first");
 	ASSERT_GE(self->fd, 0);
+	wait_for_earlier_contexts(self->fd);
 	RING_OR_SKIP(&self->ring, variant->setup);
 	self->x = wx_view(self->fd, RX, 0, 64);
 	self->win = mmap(NULL, PG(64), PROT_NONE,
