@@ -56,15 +56,10 @@ FIXTURE_VARIANT_ADD(uring, large_sqes) {
 /* Rings end after the process that had them, and with them the context of the test before. */
 static void wait_for_earlier_contexts(int fd)
 {
-	struct wx_stat st;
 	int ms;
 
-	for (ms = 0; ms < 10000; ms++) {
-		st = wx_stat(fd);
-		if (st.user_charged == st.charged)
-			return;
+	for (ms = 0; ms < 10000 && !wx_is_alone(fd); ms++)
 		usleep(1000);
-	}
 }
 
 FIXTURE_SETUP(uring)

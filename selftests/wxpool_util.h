@@ -504,6 +504,14 @@ static inline bool wx_same_counts(const struct wx_stat *a, const struct wx_stat 
 	return !memcmp(a, b, offsetof(struct wx_stat, idle));
 }
 
+/* Is this the only context of the user? */
+static inline bool wx_is_alone(int fd)
+{
+	struct wx_stat st = wx_stat(fd);
+
+	return st.user_charged == st.charged;
+}
+
 /*
  * Of all contexts of the user only one is left, which was opened just now. A
  * test that waits for this has none open, nor has any other program.
@@ -511,10 +519,10 @@ static inline bool wx_same_counts(const struct wx_stat *a, const struct wx_stat 
 static inline bool wx_nothing_charged(void)
 {
 	int fd = wx_open();
-	struct wx_stat st = wx_stat(fd);
+	bool alone = wx_is_alone(fd);
 
 	close(fd);
-	return fd >= 0 && st.user_charged == st.charged;
+	return fd >= 0 && alone;
 }
 
 #define EXPECT_SAME_STAT(fd, st) do {					\
