@@ -2,7 +2,7 @@
 /*
  * words [CAUSE]: opens a context and makes the cause of an error, for words.sh, which made
  * others around it. Prints what went wrong, as "STEP ERROR: SENTENCE", or the backend;
- * or "skip REASON", if the kernel is too old for the cause.
+ * or "skip REASON", if the kernel cannot make the cause.
  */
 #include <errno.h>
 #include <signal.h>
@@ -169,17 +169,18 @@ static int made(const char *cause, struct wxp *w)
 	return load_one(w);
 }
 
-static int before_opening(const char *cause)
+static void before_opening(const char *cause)
 {
 	struct rlimit few = { .rlim_cur = 3, .rlim_max = 3 };
 
-	if (!strcmp(cause, "mdwe"))
-		return prctl(PR_SET_MDWE, 1, 0, 0, 0);
-	if (!strcmp(cause, "files"))
-		return setrlimit(RLIMIT_NOFILE, &few);
-	if (!strcmp(cause, "space"))
-		return setrlimit(RLIMIT_AS, &few);
-	return 0;
+	if (!strcmp(cause, "mdwe") && prctl(PR_SET_MDWE, 1, 0, 0, 0)) {
+		printf("skip this kernel has no PR_SET_MDWE (6.3)\n");
+		exit(1);
+	} else if (!strcmp(cause, "files")) {
+		setrlimit(RLIMIT_NOFILE, &few);
+	} else if (!strcmp(cause, "space")) {
+		setrlimit(RLIMIT_AS, &few);
+	}
 }
 
 int main(int argc, char **argv)
@@ -192,10 +193,7 @@ int main(int argc, char **argv)
 	struct wxp *w;
 	int err;
 
-	if (before_opening(cause)) {
-		printf("skip the kernel has no %s: %m\n", cause);
-		return 1;
-	}
+	before_opening(cause);
 	err = wxp_open(&w, &options);
 	if (err) {
 		say("open", err);
