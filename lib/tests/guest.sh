@@ -16,13 +16,13 @@ quick=${1-}
 tap_run "words" env O="$O" "$here/words.sh"
 tap_test "modprobe wxpool" modprobe wxpool
 tap_run "kernel" env WXPOOL_BACKEND=kernel "$tests/unit"
-[ -n "$quick" ] || tap_run "kernel, faults" env WXPOOL_BACKEND=kernel "$tests/fault"
 tap_run "kernel, device" env WXPOOL_BACKEND=kernel "$tests/device"
 tap_run "kernel, io_uring" env WXPOOL_BACKEND=kernel "$tests/uring"
 tap_run "kernel, remote" env WXPOOL_BACKEND=kernel "$tests/remote"
 tap_run "kernel, mseal and keys" env WXPOOL_BACKEND=kernel "$tests/harden"
 tap_run "kernel, model" env WXPOOL_BACKEND=kernel "$tests/model" -n 20000
 if [ -z "$quick" ]; then
+	tap_run "kernel, faults" env WXPOOL_BACKEND=kernel "$tests/fault"
 	tap_run "kernel, model, huge pages" env WXPOOL_BACKEND=kernel "$tests/model" -n 20000 -f 1
 	tap_run "kernel, model, one address" env WXPOOL_BACKEND=kernel "$tests/model" -n 20000 -f 2
 	if [ -d "$O/examples" ]; then
