@@ -49,6 +49,11 @@ FIXTURE_VARIANT_ADD(uring, deferred) {
 	.setup = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 };
 
+FIXTURE_VARIANT_ADD(uring, deferred_worker) {
+	.setup = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+	.flags = IOSQE_ASYNC,
+};
+
 FIXTURE_VARIANT_ADD(uring, large_sqes) {
 	.setup = IORING_SETUP_SQE128,
 };
