@@ -446,6 +446,9 @@ test_invocation()
 	output "one dash is enough" 7 "" -memory=portable -O0 "$ir/seven.ll"
 	output "another processor" 7 "" "$m" -mcpu=x86-64 -mattr=+sse3 "$ir/seven.ll"
 	output "a library" 7 "" "$m" --dlopen=libm.so.6 "$ir/seven.ll"
+	cp "$demo/busy.so" "$tmp/other.so"
+	output "libraries with threads" 7 "" "$m" --dlopen="$demo/busy.so" \
+		--dlopen="$tmp/other.so" "$ir/seven.ll"
 	output "a small window" 7 "" "$m" --window=6M "$ir/seven.ll"
 	output "options end at the program" 2 "$ir/argv0.ll" \
 		"$m" "$ir/argv0.ll" --nonsense

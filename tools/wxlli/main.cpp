@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -84,9 +85,12 @@ static void loadLibraries()
 	std::string error;
 
 	sys::DynamicLibrary::LoadLibraryPermanently(nullptr);
-	for (const std::string &library : options.libraries)
+	for (const std::string &library : options.libraries) {
+		/* LLVM closes them at exit, when their threads may run still. */
+		dlopen(library.c_str(), RTLD_LAZY | RTLD_GLOBAL | RTLD_NODELETE);
 		if (sys::DynamicLibrary::LoadLibraryPermanently(library.c_str(), &error))
 			die("--dlopen=" + library + ": " + error);
+	}
 	for (const Builtin &b : builtins)
 		sys::DynamicLibrary::AddSymbol(b.name, b.address);
 }
