@@ -154,11 +154,7 @@ class Placement {
 public:
 	Placement(std::shared_ptr<Context> c, uint64_t s) : shift(s), ctx(std::move(c)) {}
 
-	~Placement()
-	{
-		if (pool)
-			wxp_free(ctx->get(), pool);
-	}
+	~Placement() { discard(); }
 
 	Placement(const Placement &) = delete;
 	Placement &operator=(const Placement &) = delete;
@@ -230,6 +226,12 @@ public:
 
 	/* Who has it now frees it. */
 	uint32_t release() { return std::exchange(pool, 0); }
+
+	void discard()
+	{
+		if (pool)
+			wxp_free(ctx->get(), release());
+	}
 
 	Object describe(llvm::StringRef name) const
 	{
@@ -563,8 +565,10 @@ public:
 
 		if (!err)
 			err = layout.apply();
-		if (err)
+		if (err) {
+			flight.reset();
 			return done(std::move(err));
+		}
 		for (const auto &section : graph.sections())
 			notify(*flight, section);
 		done(std::move(flight));
@@ -643,7 +647,10 @@ private:
 		return has(prot, llvm::orc::MemProt::Exec) ? WXP_RX : WXP_R;
 	}
 
-	/* Sections that only finalize actions use have a pool of their own, which ends then. */
+	/*
+	 * Sections that only finalize actions use have a pool of their own, which ends then.
+	 * What ends is gone before others are told: it may be another thread that is.
+	 */
 	class InFlight : public InFlightAlloc {
 	public:
 		InFlight(JITLinkMemory &o, llvm::jitlink::LinkGraph &g)
@@ -684,7 +691,11 @@ private:
 			return llvm::Error::success();
 		}
 
-		void abandon(OnAbandonedFunction done) override { done(llvm::Error::success()); }
+		void abandon(OnAbandonedFunction done) override
+		{
+			discard();
+			done(llvm::Error::success());
+		}
 
 		void finalize(OnFinalizedFunction done) override
 		{
@@ -694,12 +705,17 @@ private:
 				err = transient.install();
 			if (!err)
 				err = owner.ctx->synchronize();
-			if (err)
+			if (err) {
+				discard();
 				return done(error("cannot install", err));
+			}
 			owner.initialize({&standard, &transient}, graph.allocActions(),
 					 [this, done = std::move(done)](auto undo) mutable {
-				if (!undo)
+				transient.discard();
+				if (!undo) {
+					standard.discard();
 					return done(undo.takeError());
+				}
 				owner.notifyObject(standard.describe(graph.getName()));
 				done(FinalizedAlloc(llvm::orc::ExecutorAddr::fromPtr(
 					new Installed{standard.release(), std::move(*undo)})));
@@ -712,6 +728,12 @@ private:
 		}
 
 	private:
+		void discard()
+		{
+			standard.discard();
+			transient.discard();
+		}
+
 		template <class T> static bool isTransient(const T &t)
 		{
 			return t.getMemLifetime() == Lifetime::Finalize;

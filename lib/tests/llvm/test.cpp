@@ -587,15 +587,38 @@ static Result undo(const char *data, size_t size)
 	}).release();
 }
 
-/* One that adds passes, and has nothing of its own to give back */
+/* How many pools there are when others are told that an object is there, or is not */
+static int poolsWhenTold = -1;
+
+/* One that may add passes, and has nothing of its own to give back */
 class Passes : public Plugin {
-	Error notifyFailed(MaterializationResponsibility &) override { return Error::success(); }
+public:
+	explicit Passes(struct wxp *w) : wxp(w) {}
+
+private:
+	Error tell()
+	{
+		poolsWhenTold = static_cast<int>(statsOf(wxp).pools);
+		return Error::success();
+	}
+
+	Error notifyEmitted(MaterializationResponsibility &) override { return tell(); }
+	Error notifyFailed(MaterializationResponsibility &) override { return tell(); }
 	Error notifyRemovingResources(JITDylib &, ResourceKey) override { return Error::success(); }
 	void notifyTransferringResources(JITDylib &, ResourceKey, ResourceKey) override {}
+
+	struct wxp *wxp;
 };
+
+template <class P> static std::function<std::shared_ptr<Plugin>()> plugin(struct wxp *wxp)
+{
+	return [wxp] { return std::make_shared<P>(wxp); };
+}
 
 /* Sections of each lifetime, and actions that look at those that are there */
 class Actions : public Passes {
+	using Passes::Passes;
+
 	void modifyPassConfig(MaterializationResponsibility &, jitlink::LinkGraph &,
 			      jitlink::PassConfiguration &config) override
 	{
@@ -645,12 +668,13 @@ class Actions : public Passes {
 TEST(actions_are_run, JITLINK_WAYS)
 {
 	auto context = openContext();
-	Jit jit(way, context, 0, [] { return std::make_shared<Actions>(); });
+	Jit jit(way, context, 0, plugin<Actions>(context->get()));
 
 	jit.add(module(1), 1);
 	CHECK(jit.get<int(int)>("f1")(0) == 111);
 	CHECK((acted == std::vector<int>{ 0, 1 }) && undone.empty() && !wrong);
 	/* The sections that only they needed are gone. */
+	CHECK(poolsWhenTold == 1);
 	CHECK(statsOf(context->get()).pools == 1);
 	for (const Seen &s : record.sections) {
 		CHECK(s.name != "test.none");
@@ -664,18 +688,21 @@ TEST(actions_are_run, JITLINK_WAYS)
 TEST(actions_that_fail_leave_nothing, JITLINK_WAYS)
 {
 	auto context = openContext();
-	Jit jit(way, context, 0, [] { return std::make_shared<Actions>(); });
+	Jit jit(way, context, 0, plugin<Actions>(context->get()));
 
 	listen(way, jit);
 	failAt = 1;
 	jit.add(module(1), 1);
 	checkFails(way, jit, "f1", "action failed");
 	CHECK((acted == std::vector<int>{ 0, 1 }) && (undone == std::vector<int>{ 0 }));
+	CHECK(!poolsWhenTold);
 	CHECK(!statsOf(context->get()).pools);
 }
 
 /* A section that is to be writable and executable is not had. */
 class Mixed : public Passes {
+	using Passes::Passes;
+
 	void modifyPassConfig(MaterializationResponsibility &, jitlink::LinkGraph &,
 			      jitlink::PassConfiguration &config) override
 	{
@@ -692,10 +719,29 @@ class Mixed : public Passes {
 TEST(writable_code_is_refused, JITLINK_WAYS)
 {
 	auto context = openContext();
-	Jit jit(way, context, 0, [] { return std::make_shared<Mixed>(); });
+	Jit jit(way, context, 0, plugin<Mixed>(context->get()));
 
 	listen(way, jit);
 	jit.add(module(1), 1);
 	checkFails(way, jit, "f1", "writable and executable");
+	CHECK(!poolsWhenTold);
 	CHECK(!statsOf(context->get()).pools);
+}
+
+/* Others may be told by another thread, while the linker goes on. */
+TEST(failures_are_told_when_nothing_is_left, JITLINK_WAYS)
+{
+	auto context = openContext();
+	Jit jit(way, context, 0, plugin<Passes>(context->get()));
+
+	listen(way, jit);
+	jit.add("declare i32 @nowhere()\n"
+		"define i32 @calls() {\n  %r = call i32 @nowhere()\n  ret i32 %r\n}\n");
+	checkFails(way, jit, "calls", "nowhere");
+	CHECK(!poolsWhenTold);
+	poolsWhenTold = -1;
+	CHECK(!wxp_freeze(context->get()));
+	jit.add(module(1));
+	checkFails(way, jit, "f1", "frozen");
+	CHECK(!poolsWhenTold);
 }
