@@ -26,10 +26,17 @@ as_printed()
 	(cd "$top" && bash -euc "$lines")
 }
 
+# udev reads a new rule as soon as anything happens to a device.
+make()
+{
+	command make "$@" && udevadm control --reload
+}
+export -f make
+
 policy()
 {
 	systemctl --version | head -n 1
-	as_printed "make policy_install"
+	as_printed systemd-sysusers
 	udevadm settle
 	ls -l /dev/wxpool
 	[ "$(stat -c '%a %U %G' /dev/wxpool)" = "660 root wxpool" ]
