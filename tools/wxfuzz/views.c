@@ -242,6 +242,8 @@ static long advise_slot(unsigned int i, struct slot *s, long got)
 		if (!(s->prot & PROT_READ))
 			return ERR(EINVAL);
 		sig = space_read(me, s);
+		if (got == ERR(EFAULT) && probe_idle_gone(s))
+			return got;
 		return sig ? ERR(EFAULT) : 0;
 	case 23:
 		if (!(s->prot & PROT_WRITE))
