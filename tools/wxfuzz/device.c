@@ -752,6 +752,8 @@ static long do_owned(struct call *c)
 		model_done(op, &freed);
 	if (op->kind == OP_ALLOC || op->kind == OP_INSTALL)
 		W->ctx[op->ctx].warm |= 1u << (2 * (op->kind == OP_INSTALL) + !ret);
+	if (op->kind == OP_INSTALL && device_nr(op) <= FEW_RANGES)
+		W->ctx[op->ctx].warm |= 1u << 4;
 	W->ctx[op->ctx].failed |= !!ret;
 	expect_ret(op, want, ret);
 	check_results(c, want, &freed);

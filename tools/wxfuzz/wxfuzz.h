@@ -193,11 +193,14 @@ struct mregion {
 	uint32_t page0;
 };
 
+#define FEW_RANGES	64
+
 /*
  * struct mctx - a context
  * @mode: of its descriptors: O_RDWR or one of the others
  * @tight: a limit is near, so that idle blocks may have gone; @was_tight: once
- * @warm: a bit for each: an ALLOC or an INSTALL was done, or failed
+ * @warm: a bit for each: an ALLOC or an INSTALL was done, or failed; an INSTALL of at most
+ * FEW_RANGES was tried, whose buffer the module keeps
  * @base: what was charged when nothing was there, and @base_warm was @warm
  */
 struct mctx {
