@@ -211,8 +211,8 @@ check-packages: bed-root ## build, install, upgrade and purge the Debian package
 model: bed-root ## check the protocol's model, and that it needs each of its steps
 	$(Q)tools/tap $(O)/check model "$(bed) enter -- tools/model/check.sh"
 
-# $(call fuzz,KERNEL,OPERATIONS)
-fuzz = $(bed) run -k $(1) -c 2 -t $$(($(2) / 20 + 600)) -- \
+# $(call fuzz,KERNEL,OPERATIONS): /proc/PID/mem as the model knows it, see plain
+fuzz = $(bed) run -k $(1) -c 2 -t $$(($(2) / 20 + 600)) -a proc_mem.force_override=always -- \
 	sh -c 'modprobe wxpool && $(bedout)/wxfuzz/wxfuzz --ops $(2) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LOOK),--look $(LOOK))'
 
