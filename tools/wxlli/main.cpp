@@ -82,14 +82,16 @@ const size_t nrNear = sizeof(nearby) / sizeof(nearby[0]);
 
 static void loadLibraries()
 {
-	std::string error;
+	std::string twice;	/* is no error */
 
 	sys::DynamicLibrary::LoadLibraryPermanently(nullptr);
 	for (const std::string &library : options.libraries) {
 		/* LLVM closes them at exit, when their threads may run still. */
-		dlopen(library.c_str(), RTLD_LAZY | RTLD_GLOBAL | RTLD_NODELETE);
-		if (sys::DynamicLibrary::LoadLibraryPermanently(library.c_str(), &error))
-			die("--dlopen=" + library + ": " + error);
+		void *handle = dlopen(library.c_str(), RTLD_LAZY | RTLD_GLOBAL | RTLD_NODELETE);
+
+		if (!handle)
+			die("--dlopen=" + library + ": " + dlerror());
+		sys::DynamicLibrary::addPermanentLibrary(handle, &twice);
 	}
 	for (const Builtin &b : builtins)
 		sys::DynamicLibrary::AddSymbol(b.name, b.address);
