@@ -120,7 +120,8 @@ demo: bed-root ## run LLVM programs on sealed code, in a virtual machine
 
 # What Debian's kernels do by themselves, and would hide a module's failure: zero
 # all memory that they give out, and refuse writes to /proc/PID/mem.
-plain := init_on_alloc=0 proc_mem.force_override=always
+proc_mem := proc_mem.force_override=always
+plain := init_on_alloc=0 $(proc_mem)
 
 # $(call guest,KERNEL,QUICK,LLVM): the suites that run in a guest. QUICK: see lib/tests/guest.sh;
 # the adapter's tests are those of one LLVM, or none: versions differ in what needs no kernel.
@@ -212,7 +213,7 @@ model: bed-root ## check the protocol's model, and that it needs each of its ste
 	$(Q)tools/tap $(O)/check model "$(bed) enter -- tools/model/check.sh"
 
 # $(call fuzz,KERNEL,OPERATIONS): /proc/PID/mem as the model knows it, see plain
-fuzz = $(bed) run -k $(1) -c 2 -t $$(($(2) / 20 + 600)) -a proc_mem.force_override=always -- \
+fuzz = $(bed) run -k $(1) -c 2 -t $$(($(2) / 20 + 600)) -a $(proc_mem) -- \
 	sh -c 'modprobe wxpool && $(bedout)/wxfuzz/wxfuzz --ops $(2) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LOOK),--look $(LOOK))'
 
