@@ -193,7 +193,7 @@ struct mregion {
 	uint32_t page0;
 };
 
-#define FEW_RANGES	64
+#define FEW_RANGES	64	/* WXPOOL_FEW of kmod/install.c */
 
 /*
  * struct mctx - a context
