@@ -242,9 +242,8 @@ static pid_t fork_heir(int *end)
 
 	if (pipe(go))
 		return -1;
-	pid = fork();
+	pid = wx_fork();
 	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		wx_wait_step(go[0]);
 		_exit(0);
 	}

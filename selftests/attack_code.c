@@ -264,9 +264,8 @@ static int free_beside(struct victim *v, struct leftover *l, uint32_t flags)
 		    wx_install_code(v->fd, POOL, PG(4) + LINE, GOOD))
 			return BROKEN;
 	}
-	l->child = fork();
+	l->child = wx_fork();
 	if (!l->child) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			pause();
 	}

@@ -7,7 +7,6 @@
  * WXPOOL_KILL_PAGES: how many pages the operations are about
  */
 #include <pthread.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -158,10 +157,9 @@ static void prepare_free_inherited(void)
 	CHILD_CHECK(x != MAP_FAILED);
 	install_lines(POOL, 3);
 	install_lines(OTHER, 5);
-	pid = fork();
+	pid = wx_fork();
 	CHILD_CHECK(pid >= 0);
 	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			pause();
 	}
@@ -577,6 +575,35 @@ TEST_F(kill, half_way)
 		usleep(100000);
 }
 
+static pid_t forked_by;
+
+static void until_orphaned(void)
+{
+	while (getppid() == forked_by)
+		usleep(1000);
+}
+
+/* The tests' children go with the process that forked them, however soon that goes. */
+TEST(child_of_the_dead)
+{
+	int says[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(says));
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		forked_by = getpid();
+		if (!pthread_atfork(NULL, NULL, until_orphaned) && !wx_fork())
+			pause();
+		_exit(0);
+	}
+	close(says[1]);
+	ASSERT_EQ(0, wx_wait(pid));
+	/* Its end is closed when it is gone. */
+	EXPECT_EQ(-1, wx_wait_step(says[0]));
+}
+
 /* ---------------------------------------------------------- who has to wait */
 
 /* What another process does with a context, while its owner keeps it busy */
@@ -645,7 +672,6 @@ static void be_waiter(int sock, void (*waits)(int fd, char *x))
 	int fd = wx_recv_fd(sock);
 	char *x;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	CHILD_CHECK(fd >= 0);
 	x = wx_view(fd, RX, 0, 1);
 	CHILD_CHECK(x != MAP_FAILED);
@@ -680,7 +706,7 @@ static bool waiter_goes_first(void (*waits)(int fd, char *x), long *ms)
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock))
 		return false;
 	fflush(stdout);
-	pid = fork();
+	pid = wx_fork();
 	if (!pid) {
 		close(sock[0]);
 		be_waiter(sock[1], waits);

@@ -4,7 +4,6 @@
  * what the module needs for it; that a refusal leaves nothing behind, and that all is
  * given back.
  */
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/sysinfo.h>
 

@@ -186,10 +186,9 @@ TEST_F(module, idle_and_kept)
 	ASSERT_EQ(0, wx_make_code(self->fd, POOL, 0, 91));
 	ASSERT_EQ(0, wx_install_flags(self->fd, 2, &r, 1, WXPOOL_INSTALL_BLOCKS));
 	ASSERT_EQ(0, wx_free(self->fd, 2));
-	pid = fork();
+	pid = wx_fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			pause();
 	}

@@ -3,8 +3,6 @@
  * A context passed to an unrelated process over a socket: the peer can map and
  * run what is sealed, and nothing else. It cannot hold the owner's memory.
  */
-#include <sys/prctl.h>
-
 #include "wxpool_util.h"
 
 #define POOL	1
@@ -42,11 +40,10 @@ FIXTURE_TEARDOWN(peer)
 	int _pair[2];							\
 									\
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, _pair));	\
-	self->pid = fork();						\
+	self->pid = wx_fork();						\
 	ASSERT_GE(self->pid, 0);					\
 	if (!self->pid) {						\
 		close(_pair[0]);					\
-		prctl(PR_SET_PDEATHSIG, SIGKILL);			\
 		fn(_pair[1], wx_recv_fd(_pair[1]));			\
 		_exit(0);						\
 	}								\

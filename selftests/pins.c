@@ -9,7 +9,6 @@
 #include <linux/fuse.h>
 #include <pthread.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -181,7 +180,6 @@ static void be_hog(int cpu, int ready)
 	struct sched_param param = { .sched_priority = 50 };
 	cpu_set_t set;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set) ||
@@ -215,14 +213,13 @@ TEST_F(pin, beside_a_busy_processor)
 	ASSERT_NE(MAP_FAILED, (void *)hog);
 	ASSERT_EQ(0, pipe(p));
 	ASSERT_EQ(0, pipe(ready));
-	pid = fork();
+	pid = wx_fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
 		/* Has a context of its own, and stays where the hog is not. */
 		int fd = wx_open();
 		char *w = wx_view(fd, RW, 0, 1);
 
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		CPU_ZERO(&all);
 		CPU_SET(0, &all);
 		CHILD_CHECK(!sched_setaffinity(0, sizeof(all), &all));
@@ -234,7 +231,7 @@ TEST_F(pin, beside_a_busy_processor)
 			CHILD_CHECK(wx_protect(fd, POOL, 0, 1, WXPOOL_PROT_X) == -EBUSY);
 		_exit(0);
 	}
-	hog_pid = fork();
+	hog_pid = wx_fork();
 	if (!hog_pid)
 		be_hog(1, ready[1]);
 	CPU_ZERO(&all);
@@ -502,7 +499,6 @@ static void fuse_server(struct fuse *f)
 {
 	static char buf[FUSE_BUF], content[FUSE_BUF];
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	memset(content, FUSE_CONTENT, sizeof(content));
 	while (read(f->dev, buf, sizeof(buf)) > 0)
 		fuse_handle(f, (void *)buf, buf + sizeof(struct fuse_in_header),
@@ -530,7 +526,7 @@ static int fuse_start(struct fuse *f)
 		 f->dev);
 	if (mount("wxpool-test", f->dir, "fuse", 0, opts))
 		return -errno;
-	pid = fork();
+	pid = wx_fork();
 	if (!pid)
 		fuse_server(f);
 	close(f->dev);

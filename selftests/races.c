@@ -6,7 +6,6 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/prctl.h>
 #include <sys/uio.h>
 
 #include "wxpool_util.h"
@@ -745,7 +744,6 @@ static void doomed(int ready, unsigned int head_start)
 	pthread_t look;
 	int i;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	CHILD_CHECK(churn.fd >= 0);
 	churn.w = wx_view(churn.fd, RW, 0, 2 * PAGES);
 	churn.x = wx_view(churn.fd, RX, 0, 2 * PAGES);
@@ -772,7 +770,7 @@ TEST_F(ctx, killed_at_work)
 	before = wx_read_long("/sys/module/wxpool/refcnt");
 	for (i = 0; i < 12; i++) {
 		ASSERT_EQ(0, pipe(ready));
-		pid = fork();
+		pid = wx_fork();
 		ASSERT_GE(pid, 0);
 		if (!pid)
 			doomed(ready[1], i);

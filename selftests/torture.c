@@ -13,7 +13,6 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/prctl.h>
 #include <sys/sysinfo.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -400,7 +399,6 @@ static void be_child(unsigned int seed)
 	int sig[PACKED];
 	size_t i;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (i = 0; i < PACKED; i++)
 		sig[i] = try_exec(x + PG(i), &val[i]);
 	CHILD_CHECK(wx_alloc(ctx, 1, 0, 1) == -EXDEV);
@@ -423,7 +421,7 @@ static void *forker(void *arg)
 	int ret;
 
 	while (!arena->stop) {
-		pid = fork();
+		pid = wx_fork();
 		if (!pid)
 			be_child(seed);
 		dice(&seed, 2);
@@ -720,11 +718,10 @@ static long seconds_asked_for(void)
 
 static pid_t actor(int nr, const struct group *group, const struct group *small)
 {
-	pid_t pid = fork();
+	pid_t pid = wx_fork();
 
 	if (pid)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	switch (nr) {
 	case 0:
 		be_owner(group);

@@ -6,7 +6,6 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/prctl.h>
 
 #include "wxpool_uring.h"
 #include "wxpool_util.h"
@@ -242,10 +241,9 @@ TEST_F(uring, with_a_child)
 	r = wx_bytes(AT(1, 0), code, wx_emit(code, 20), WXPOOL_PROT_X);
 	install = install_of(POOL, &r, 1);
 	ASSERT_EQ(0, OP(WXPOOL_IOC_INSTALL, &install));
-	pid = fork();
+	pid = wx_fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(go[1]);
 		wx_wait_step(go[0]);
 		CHILD_CHECK(!try_exec(self->x + PG(1), &val) && val == 20);
@@ -742,10 +740,9 @@ TEST_F(uring, not_the_owner)
 	pid_t pid;
 
 	POPULATE();
-	pid = fork();
+	pid = wx_fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		CHILD_CHECK(!ring_init(&own, variant->setup));
 		try_all(&own, self->fd, variant->flags);
 		/* The owner is whoever calls, not who made the ring. */

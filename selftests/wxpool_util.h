@@ -984,6 +984,22 @@ static inline int wx_recv_fd(int sock)
 	return fd;
 }
 
+/*
+ * A child that is killed when the thread that forked it ends, also if that was
+ * before the child could ask for it
+ */
+static inline pid_t wx_fork(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			raise(SIGKILL);
+	}
+	return pid;
+}
+
 /* A child that does nothing until it is told, and the pipes to tell it */
 struct child {
 	pid_t pid;
@@ -993,10 +1009,7 @@ struct child {
 #define FORK(c) ({							\
 	int _ok = !pipe((c)->go) && !pipe((c)->done);			\
 									\
-	(c)->pid = _ok ? fork() : -1;					\
-	if (!(c)->pid)							\
-		prctl(PR_SET_PDEATHSIG, SIGKILL);			\
-	(c)->pid;							\
+	(c)->pid = _ok ? wx_fork() : -1;				\
 })
 
 /* -------------------------------------------------------------- fixtures */
