@@ -48,6 +48,11 @@ installs() {
 	END
 }
 
+# Where it goes is nobody else's business who installs from the same build meanwhile.
+build_knows_no_place() {
+	! grep -rlF --exclude-dir=install-test $prefix "$O/lib"
+}
+
 # compiles COMPILER-AND-OPTIONS... -- HEADER : nothing else is included before it
 compiles() {
 	local header=${*: -1}
@@ -231,6 +236,7 @@ uninstalls() {
 }
 
 tap_test "installs these files" installs
+tap_test "nothing of the place in the build" build_knows_no_place
 tap_test "wxpool.h is C11" compiles "$CC" -std=c11 -x c -- wxpool.h
 tap_test "wxpool.h is C++11" compiles "$CXX" -std=c++11 -x c++ -- wxpool.h
 tap_test "wxpool.h is C++20" compiles "$CXX" -std=c++20 -x c++ -- wxpool.h
