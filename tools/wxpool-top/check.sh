@@ -307,10 +307,11 @@ watch()
 	# bpftrace does not choose if there are two of that name.
 	ln -s "$(command -v bpftrace)" "$(command -v perf)" others
 	mkfifo go
+	exec 8<> go
 	: > ready
 	while read -r command; do
 		name=$(echo "$command" | sed -E 's|.*/([a-z]*)\.bt$|\1|; s|^(perf [a-z]*) .*|\1|')
-		PATH=$work/others /bin/bash -c "exec $command" > "seen $name" 2>&1 < /dev/null &
+		PATH=$work/others /bin/bash -c "exec $command" > "seen $name" 2>&1 < /dev/null 8>&- &
 		pids+=($!)
 		n=$((n + 1))
 	done < <(printed 'sleep 10')
@@ -324,7 +325,7 @@ watch()
 	"$built/load" work &
 	echo $! > worker
 	wait $!
-	: > go
+	exec 8>&-
 	for pid in "${pids[@]}"; do
 		wait "$pid"
 	done

@@ -219,16 +219,18 @@ static void hold_many(void)
 		waitpid(child, NULL, 0);
 }
 
-/* In the place of one that looks at the clock, for what shall look until the work is done */
+/*
+ * In the place of one that looks at the clock, for what shall look until the work is done.
+ * Somebody has "go" open for writing until then, so that it is open here before "ready" says so.
+ */
 static void wait_for_work(void)
 {
-	int fd = open("ready", O_WRONLY | O_APPEND | O_CREAT, 0644);
+	int go = open("go", O_RDONLY), ready;
 	char c;
 
-	CHECK(fd >= 0 && write(fd, "\n", 1) == 1 && !close(fd));
-	fd = open("go", O_RDONLY);
-	CHECK(fd >= 0);
-	while (read(fd, &c, 1) == 1)
+	ready = open("ready", O_WRONLY | O_APPEND | O_CREAT, 0644);
+	CHECK(go >= 0 && ready >= 0 && write(ready, "\n", 1) == 1 && !close(ready));
+	while (read(go, &c, 1) == 1)
 		;
 }
 
