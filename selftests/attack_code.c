@@ -73,7 +73,10 @@ static int race(struct victim *v, bool drop)
 	if (pthread_create(&t.id, NULL, store_on, &t))
 		return BROKEN;
 	wait_for(&t, READY);
-	ret = victim_publish(v);
+	/* What is just being unmapped is taken for pinned. */
+	do
+		ret = victim_publish(v);
+	while (drop && ret == -EBUSY);
 	then = t.stores;
 	/* Until it has ended, or stored what it should not */
 	while (t.state != STOP && t.stores < then + 2)
