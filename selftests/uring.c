@@ -736,10 +736,11 @@ static void register_fd(struct io_uring *ring, int fd)
 TEST_F(uring, not_the_owner)
 {
 	struct wxpool_free arg = free_of(&pool_nr, 1);
-	struct io_uring own;
+	struct io_uring own, parents;
 	pid_t pid;
 
 	POPULATE();
+	ASSERT_EQ(0, ring_init(&parents, variant->setup));
 	pid = wx_fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
@@ -747,7 +748,7 @@ TEST_F(uring, not_the_owner)
 		try_all(&own, self->fd, variant->flags);
 		/* The owner is whoever calls, not who made the ring. */
 		if (!variant->setup)
-			try_all(&self->ring, self->fd, variant->flags);
+			try_all(&parents, self->fd, variant->flags);
 		register_fd(&own, self->fd);
 		{
 			struct wxpool_free f = free_of(&pool_nr, 1);
@@ -759,6 +760,8 @@ TEST_F(uring, not_the_owner)
 		_exit(0);
 	}
 	EXPECT_EQ(0, wx_wait(pid));
+	/* How far it is now, only the child has known. */
+	io_uring_queue_exit(&parents);
 	EXPECT_STAT(self->fd, 1, 1, 0, 1, 0);
 	EXPECT_EQ(0, OP(WXPOOL_IOC_FREE, &arg));
 }
