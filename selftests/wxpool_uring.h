@@ -32,7 +32,12 @@ static inline int ring_init(struct io_uring *ring, unsigned int setup)
 static inline void ring_queue(struct io_uring *ring,
 			      const struct io_uring_sqe *sqe)
 {
-	memcpy(io_uring_get_sqe(ring), sqe, sizeof(*sqe));
+	struct io_uring_sqe *to;
+
+	/* The thread of SQPOLL tells of completions before it gives their places back. */
+	while (!(to = io_uring_get_sqe(ring)))
+		io_uring_sqring_wait(ring);
+	memcpy(to, sqe, sizeof(*sqe));
 }
 
 static inline void ring_submit(struct io_uring *ring,
