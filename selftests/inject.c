@@ -904,7 +904,7 @@ static bool inject_once(const struct op *op, enum way how, struct injection *in,
 	if (op->prepare != op_freeze)
 		check_charge(&s);
 	scene_end(&s);
-	CHILD_CHECK(wx_nothing_charged());
+	CHILD_CHECK(wx_soon_nothing_charged());
 	return fired;
 }
 
@@ -916,6 +916,7 @@ static void inject(const struct op *op, enum way how, const char *attr, long ste
 
 	ring_begin(how, &in);
 	see_both(op, how, &before, &done);
+	CHILD_CHECK(wx_soon_nothing_charged());
 	in.attr = attr;
 	if (attr) {
 		in.at = 0;

@@ -525,6 +525,19 @@ static inline bool wx_nothing_charged(void)
 	return fd >= 0 && alone;
 }
 
+/* io_uring lets go of files in its own time. */
+static inline bool wx_soon_nothing_charged(void)
+{
+	unsigned int tries = 0;
+
+	while (!wx_nothing_charged()) {
+		if (++tries == 1000)
+			return false;
+		usleep(10000);
+	}
+	return true;
+}
+
 #define EXPECT_SAME_STAT(fd, st) do {					\
 	EXPECT_STAT_XO(fd, (st).pools, (st).open, (st).read, (st).exec,	\
 		       (st).exec_only, (st).kept);			\
