@@ -585,7 +585,7 @@ static void until_orphaned(void)
 }
 
 /* The tests' children go with the process that forked them, however soon that goes. */
-TEST(child_of_the_dead)
+TEST_F(ctx, child_of_the_dead)
 {
 	int says[2];
 	pid_t pid;
