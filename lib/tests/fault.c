@@ -383,7 +383,7 @@ static int alloc_variables(struct state *s, uint32_t pool)
 /* Whose memory goes back to the system */
 static int alloc_large_variables(struct state *s, uint32_t pool)
 {
-	return add_vars(s, pool, 4 * MIB);
+	return add_vars(s, pool, MIB + PAGE);
 }
 
 static int reserve(struct state *s, uint32_t pool)

@@ -192,11 +192,7 @@ bool is_zero(const void *p, size_t size)
 {
 	const unsigned char *bytes = p;
 
-	while (size && !*bytes) {
-		bytes++;
-		size--;
-	}
-	return !size;
+	return !size || (!*bytes && !memcmp(bytes, bytes + 1, size - 1));
 }
 
 static sigjmp_buf end_of_try;
