@@ -41,9 +41,10 @@ MAKEOVERRIDES := $(filter-out O=%,$(MAKEOVERRIDES))
 export BED_CALLER := make $(MAKECMDGOALS)
 bed := O=$(bedout) tools/bed
 arm := O=$(armout) tools/bed
-# One at a time: .ci/run has two of these targets side by side.
+# One at a time: .ci/run has two of these targets side by side. The bed's gcc is always the
+# same: here, warnings are errors.
 in-bed = mkdir -p $(bedout) && flock $(bedout)/lock env $(bed) enter -- \
-	make -j$(jobs) $(if $(V),V=$(V),-s) $(1) O=$(bedout)
+	env CC='gcc -Werror' CXX='g++ -Werror' make -j$(jobs) $(if $(V),V=$(V),-s) $(1) O=$(bedout)
 
 # wxlli needs LLVM, and the demo's programs clang: they are left out where it is missing.
 LLVM_CONFIG ?= llvm-config-19
@@ -258,7 +259,7 @@ guest-programs: lib tools bench-programs
 	$(Q)$(MAKE) -C tools/wxlli O=$(O) LLVM_CONFIG=llvm-config-22
 	$(Q)$(MAKE) -C tools/wxpool-top O=$(O) check
 	$(Q)$(MAKE) -C tools/whole O=$(O)
-	$(Q)$(MAKE) -C selftests O=$(O)
+	$(Q)CFLAGS=-Werror $(MAKE) -C selftests O=$(O)
 	$(Q)$(MAKE) -C policy/tests O=$(O)
 
 bench-programs: lib

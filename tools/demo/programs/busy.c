@@ -8,7 +8,7 @@
 
 static volatile unsigned long turns;
 
-static void *work(void *unused)
+__attribute__((noreturn)) static void *work(void *unused)
 {
 	(void)unused;
 	for (;;)
