@@ -259,7 +259,7 @@ guest-programs: lib tools bench-programs
 	$(Q)$(MAKE) -C tools/wxlli O=$(O) LLVM_CONFIG=llvm-config-22
 	$(Q)$(MAKE) -C tools/wxpool-top O=$(O) check
 	$(Q)$(MAKE) -C tools/whole O=$(O)
-	$(Q)CFLAGS=-Werror $(MAKE) -C selftests O=$(O)
+	$(Q)$(MAKE) -C selftests O=$(O) CC='$(CC)'
 	$(Q)$(MAKE) -C policy/tests O=$(O)
 
 bench-programs: lib
